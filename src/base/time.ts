@@ -11,3 +11,8 @@ export const MILLISECOND: Micros = 1_000;
 export const SECOND: Micros = 1_000_000;
 export const MINUTE: Micros = 60 * SECOND;
 export const HOUR: Micros = 60 * MINUTE;
+
+/** The time of the round at hand, as the stack was last told it. Read by layers; only `stack.advance` moves it. */
+export interface Clock {
+  readonly now: Micros;
+}
