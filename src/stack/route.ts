@@ -33,7 +33,7 @@ export interface RouteSpec {
   source?: Address;
 }
 
-/** The outcome of {@link RouteTable.resolve}: all that a path to a destination needs. */
+/** The outcome of {@link RouteTable.lookup}: all that a path to a destination needs. */
 export interface Resolved {
   readonly interface: NetInterface;
   readonly nextHop: Address;
@@ -153,7 +153,7 @@ export class RouteTable {
    * The best route: longest prefix, then one out of `prefer` (an interface index, 0 for none), then lowest metric. With
    * `interfaceIndex` only routes of that interface count. Interfaces that are down have no routes.
    */
-  lookup(destination: Address, interfaceIndex = 0, prefer = 0): Route | undefined {
+  match(destination: Address, interfaceIndex = 0, prefer = 0): Route | undefined {
     for (const bucket of destination.family === 4 ? this.#v4 : this.#v6) {
       const routes = bucket.routes.get(prefixKey(destination, bucket.length));
       if (routes === undefined) continue;
@@ -165,7 +165,7 @@ export class RouteTable {
 
   /** The interface that has `address` in use, if one does. */
   localInterface(address: Address): NetInterface | undefined {
-    const route = this.lookup(address);
+    const route = this.match(address);
     return route?.kind === 'local' ? route.home : undefined;
   }
 
@@ -189,7 +189,7 @@ export class RouteTable {
    * The whole answer for a destination: interface, next hop and source. `source`, if given, must be ours (0.0.0.0 is
    * allowed for a broadcast out of a named interface: RFC 1122 3.2.1.3 (a), DHCP). `interfaceIndex` 0 means any.
    */
-  resolve(destination: Address, source: Address | undefined, interfaceIndex: number): Resolved | RouteError {
+  lookup(destination: Address, source: Address | undefined, interfaceIndex: number): Resolved | RouteError {
     if (destination.isUnspecified) return 'EINVAL';
     const nameless = source?.isUnspecified === true;
     const home = source === undefined || nameless ? undefined : this.localInterface(source);
@@ -204,7 +204,7 @@ export class RouteTable {
       if (!out.up) return 'ENETDOWN';
     }
     const group = destination.isMulticast || destination.isLimitedBroadcast;
-    const route = this.lookup(destination, asked, home?.index ?? 0);
+    const route = this.match(destination, asked, home?.index ?? 0);
     const out = group ? this.#groupInterface(route, asked, home) : route?.interface;
     if (out === undefined) return 'ENETUNREACH';
 
