@@ -1,0 +1,50 @@
+// What a congestion controller answers to (RFC 5681 3, RFC 6928, RFC 3465, RFC 5033's room for others).
+//
+// A controller decides how much may be under way (`cwnd`), and if it likes how fast (`pacingRate`). It knows nothing of
+// sequence numbers, SACK or timers: recovery.ts decides *what* was lost and tells it *that* something was. All sizes are in
+// bytes. `inFlight` is what RFC 6675 calls pipe, before the event at hand; without SACK it is FlightSize.
+
+import type { Micros } from '../base/time.ts';
+
+/** A controller of one connection. The caller reads `cwnd` after each call; the calls do not allocate. */
+export interface CongestionController {
+  /** As in TCP_CONGESTION: `newreno`, `cubic` … */
+  readonly name: string;
+  /** Congestion window, in bytes, never below one segment. During fast recovery the caller (RFC 6937) may send less or more. */
+  readonly cwnd: number;
+  /** Slow start threshold, in bytes; Infinity until the first loss (RFC 5681 3.1: arbitrarily high). */
+  readonly ssthresh: number;
+  /** Bytes a second to spread sending over; 0 asks for no pacing. */
+  readonly pacingRate: number;
+  /** SMSS changed: the handshake is done, or the path's MTU is another. */
+  setMss(mss: number): void;
+  /**
+   * The connection is established, before any data is sent. `synLost`: a SYN or SYN-ACK had to be sent again, so the window
+   * starts at one segment (RFC 6928 2, RFC 5681 3.1).
+   */
+  onEstablished(synLost: boolean, now: Micros): void;
+  /**
+   * `acked` bytes of new data were acknowledged, outside fast recovery. `rtt` is the sample this ACK gave, 0 if none.
+   * `limited`: the window, not the user or the peer, held sending back; otherwise cwnd says nothing about the path and must
+   * not grow (RFC 7661 1, RFC 9438 4.2 in spirit).
+   */
+  onAck(acked: number, rtt: Micros, inFlight: number, now: Micros, limited: boolean): void;
+  /** Loss was detected by duplicate ACKs or SACK, or the peer echoed congestion (RFC 3168 6.1.2): once a window. */
+  onLoss(inFlight: number, now: Micros): void;
+  /** Everything that was under way at {@link onLoss} or {@link onTimeout} is acknowledged. */
+  onRecoveryExit(now: Micros): void;
+  /** The retransmission timer expired; `again` when it had expired for the same data before (RFC 5681 3.1, equation 4). */
+  onTimeout(inFlight: number, now: Micros, again: boolean): void;
+  /** The last {@link onLoss} or {@link onTimeout} was no loss after all (RFC 3522, 5682, 2883): what it took is given back. */
+  onSpurious(now: Micros): void;
+  /** Sending starts again after `idle` microseconds with nothing under way (RFC 5681 4.1). */
+  onIdle(idle: Micros, rto: Micros, now: Micros): void;
+}
+
+/** Makes a controller for a new connection; what a host's option names. */
+export type CongestionFactory = (mss: number, now: Micros) => CongestionController;
+
+/** IW (RFC 6928 2): ten segments, but no more than 14600 bytes unless two segments are more. */
+export function initialWindow(mss: number): number {
+  return Math.min(10 * mss, Math.max(2 * mss, 14600));
+}

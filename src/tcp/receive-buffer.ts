@@ -1,0 +1,480 @@
+// What has arrived and is not yet read: bytes in order for the user, and bytes out of order waiting for the gap before
+// them (RFC 9293 3.10.7.4 seventh; SACK blocks of RFC 2018 and RFC 2883).
+//
+//        readable                 gap            out of order
+//    |-------------------|..................|=======|....|=====|..........|
+//    ^ read by the user  ^ nxt                                            ^ right edge
+//
+// Data lies in *chunks*: (slab, offset, length). A large payload is kept where the device read it; a small one is copied
+// into a block shared by all connections, so that one byte never pins a slab, and bytes that follow each other in the
+// stream mostly lie together and are handed up as one range. An empty buffer owns nothing but its record.
+
+import { Slab } from '../base/slab.ts';
+import { addRange, createRanges, find, left, type Ranges, removeBelow, right } from './ranges.ts';
+import { add, geq, gt, lt, min, sub } from './seq.ts';
+
+/** Payloads below this are copied. Copying 4 KB costs some 150 ns; keeping it could pin a slab 16 times its size or more. */
+export const COPY_BELOW = 4096;
+/** Bytes of a block that small payloads are copied into. */
+export const BLOCK_SIZE = 65536;
+/** Most bytes of a block set aside for one connection beyond what it needs now. */
+const MOST_SPARE = 16384;
+/** Most separate ranges out of order: 1024 holes in one window are no path but an attack (hostile 98, CVE-2018-5390). */
+const MAX_OUT_OF_ORDER_RANGES = 1024;
+/** Most pieces of memory out of order. Beyond it only in-order data is taken; the peer sends the rest again. */
+const MAX_OUT_OF_ORDER_CHUNKS = 4096;
+/** What a chunk's own record is charged in {@link ReceiveBuffer.held}, in bytes. */
+const CHUNK_COST = 64;
+/** Blocks remembered for reporting: as many as one segment can carry. */
+const RECENT = 4;
+/** Chunk records kept for reuse by all connections. */
+const MAX_FREE_CHUNKS = 1024;
+
+/** What {@link insert} did, as bits. */
+/** RCV.NXT advanced: there is more to read. */
+export const ADVANCED = 1;
+/** Some of it lies beyond a gap and was stored: the user must wait, the peer wants an immediate ACK (RFC 5681 4.2). */
+export const OUT_OF_ORDER = 2;
+/** It filled a gap, or part of one: the peer wants an immediate ACK (RFC 5681 4.2). */
+export const FILLED = 4;
+/** Some of it had arrived before: [duplicateLeft, duplicateRight). */
+export const DUPLICATE = 8;
+/** A range of the given slab was kept: the slab must not be written again (`packet.pinned`). */
+export const KEPT = 16;
+/** Some of it lies beyond a gap and there was no room for it. */
+export const REFUSED = 32;
+
+interface Chunk {
+  seq: number;
+  slab: Slab;
+  offset: number;
+  length: number;
+  next: Chunk | undefined;
+}
+
+/** Memory shared by the receive buffers of all connections: the block being filled, and used chunk records. */
+export interface ReceivePool {
+  block: Slab | undefined;
+  at: number;
+  free: Chunk | undefined;
+  freeCount: number;
+}
+
+interface OutOfOrder {
+  /** Sorted by `seq`, disjoint. */
+  readonly chunks: Chunk[];
+  readonly ranges: Ranges;
+  /** A number out of each of the ranges that changed last, most recent first. */
+  readonly recent: number[];
+}
+
+/** Read freely; only `nxt` (for SYN and FIN) may be set from outside. */
+export interface ReceiveBuffer {
+  /** RCV.NXT */
+  nxt: number;
+  /** Bytes in order, waiting for the user. */
+  readable: number;
+  outOfOrderBytes: number;
+  /** Memory it answers for: its bytes and the records of their chunks. */
+  held: number;
+  /** The last duplicate (RFC 2883); nothing to report when both are equal. */
+  duplicateLeft: number;
+  duplicateRight: number;
+  readonly pool: ReceivePool;
+  first: Chunk | undefined;
+  last: Chunk | undefined;
+  /** The part [spareAt, spareEnd) of a block that is this connection's to fill. */
+  spare: Slab | undefined;
+  spareAt: number;
+  spareEnd: number;
+  outOfOrder: OutOfOrder | undefined;
+}
+
+const NO_SLAB = new Slab(new Uint8Array(0));
+
+export function createReceivePool(): ReceivePool {
+  return { block: undefined, at: 0, free: undefined, freeCount: 0 };
+}
+
+export function createReceiveBuffer({ nxt, pool }: { nxt: number; pool: ReceivePool }): ReceiveBuffer {
+  return {
+    nxt,
+    readable: 0,
+    outOfOrderBytes: 0,
+    held: 0,
+    duplicateLeft: 0,
+    duplicateRight: 0,
+    pool,
+    first: undefined,
+    last: undefined,
+    spare: undefined,
+    spareAt: 0,
+    spareEnd: 0,
+    outOfOrder: undefined,
+  };
+}
+
+/**
+ * Takes the `length` bytes of `slab` at `offset`, whose first has sequence number `seq`. What lies before RCV.NXT or at
+ * or after `rightEdge` is left out (3.10.7.4: "segments should be trimmed"). Where bytes overlap, those that came first
+ * stay (hostile 105). Returns bits: {@link ADVANCED} and its like. In-order bytes are never refused.
+ */
+export function insert(
+  rb: ReceiveBuffer,
+  seq: number,
+  slab: Slab,
+  offset: number,
+  length: number,
+  rightEdge: number,
+): number {
+  let from = seq;
+  const to = min(add(seq, length), rightEdge);
+  let result = 0;
+  if (lt(from, rb.nxt)) {
+    if (length > 0) result = noteDuplicate(rb, from, min(add(seq, length), rb.nxt), result);
+    from = rb.nxt;
+  }
+  if (geq(from, to)) return result;
+  const start = offset + sub(from, seq);
+  if (from === rb.nxt && rb.outOfOrder === undefined) {
+    if (append(rb, slab, start, sub(to, from))) result |= KEPT;
+    return result | ADVANCED;
+  }
+  return insertAmong(rb, from, to, slab, start, result);
+}
+
+/** The general case: [from, to) may fill gaps before, between and after chunks that are there already. */
+function insertAmong(
+  rb: ReceiveBuffer,
+  from: number,
+  to: number,
+  slab: Slab,
+  start: number,
+  result: number,
+): number {
+  rb.outOfOrder ??= { chunks: [], ranges: createRanges(MAX_OUT_OF_ORDER_RANGES), recent: [] };
+  const o = rb.outOfOrder;
+  const { chunks } = o;
+  const inOrder = from === rb.nxt;
+  if (inOrder) result |= FILLED;
+  let i = firstEndingAfter(chunks, from);
+  let at = from;
+  while (lt(at, to)) {
+    const next = chunks[i];
+    const stop = next === undefined ? to : min(next.seq, to);
+    if (lt(at, stop)) {
+      const piece = start + sub(at, from);
+      if (at === rb.nxt) {
+        result |= append(rb, slab, piece, sub(stop, at)) ? ADVANCED | KEPT : ADVANCED;
+      } else {
+        const before = chunks.length;
+        result |= storeAt(rb, o, i, at, slab, piece, sub(stop, at));
+        i += chunks.length - before;
+      }
+      at = stop;
+    } else {
+      // `at` is the first byte of the next chunk: those bytes are here already.
+      const end = min(add(next!.seq, next!.length), to);
+      result = noteDuplicate(rb, at, end, result);
+      at = end;
+      i++;
+    }
+  }
+  if (inOrder) drain(rb, o);
+  else remember(o, from, to);
+  if (chunks.length === 0) rb.outOfOrder = undefined;
+  return result;
+}
+
+/** Index of the first chunk that ends after `seq`. Data mostly comes in order behind the gap: look at the end first. */
+function firstEndingAfter(chunks: readonly Chunk[], seq: number): number {
+  let high = chunks.length;
+  if (high === 0 || geq(seq, endOf(chunks[high - 1]!))) return high;
+  let low = 0;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (gt(endOf(chunks[middle]!), seq)) high = middle;
+    else low = middle + 1;
+  }
+  return low;
+}
+
+function endOf(chunk: Chunk): number {
+  return add(chunk.seq, chunk.length);
+}
+
+/** Stores bytes that no chunk holds, before chunk `i`. */
+function storeAt(
+  rb: ReceiveBuffer,
+  o: OutOfOrder,
+  i: number,
+  seq: number,
+  slab: Slab,
+  offset: number,
+  length: number,
+): number {
+  if (o.chunks.length >= MAX_OUT_OF_ORDER_CHUNKS) return REFUSED;
+  const holes = o.ranges.count;
+  if (addRange(o.ranges, seq, add(seq, length)) === 0) return REFUSED;
+  // It touches a range that was there: part of the gap before or after that range is filled.
+  const bits = o.ranges.count > holes ? OUT_OF_ORDER : OUT_OF_ORDER | FILLED;
+  rb.outOfOrderBytes += length;
+  rb.held += length;
+  if (length >= COPY_BELOW) {
+    insertChunk(o.chunks, i, takeChunk(rb, seq, slab, offset, length));
+    return bits | KEPT;
+  }
+  const at = copyIn(rb, slab, offset, length);
+  const before = o.chunks[i - 1];
+  if (before !== undefined && endOf(before) === seq && follows(before, rb.spare!, at))
+    before.length += length;
+  else insertChunk(o.chunks, i, takeChunk(rb, seq, rb.spare!, at, length));
+  return bits;
+}
+
+function insertChunk(chunks: Chunk[], i: number, chunk: Chunk): void {
+  chunks.push(chunk);
+  for (let k = chunks.length - 1; k > i; k--) chunks[k] = chunks[k - 1]!;
+  chunks[i] = chunk;
+}
+
+/** Moves what the filled gap set free to the readable bytes. */
+function drain(rb: ReceiveBuffer, o: OutOfOrder): void {
+  const { chunks } = o;
+  let n = 0;
+  for (let chunk = chunks[0]; chunk !== undefined && chunk.seq === rb.nxt; chunk = chunks[n]) {
+    n++;
+    rb.outOfOrderBytes -= chunk.length;
+    rb.readable += chunk.length;
+    rb.nxt = endOf(chunk);
+    const { last } = rb;
+    if (last !== undefined && follows(last, chunk.slab, chunk.offset)) {
+      last.length += chunk.length;
+      giveChunk(rb, chunk);
+    } else {
+      link(rb, chunk);
+    }
+  }
+  if (n === 0) return;
+  chunks.copyWithin(0, n);
+  chunks.length -= n;
+  removeBelow(o.ranges, rb.nxt);
+}
+
+/** Adds bytes at RCV.NXT. True when the slab itself was kept. */
+function append(rb: ReceiveBuffer, slab: Slab, offset: number, length: number): boolean {
+  const seq = rb.nxt;
+  const kept = length >= COPY_BELOW;
+  const place = kept ? offset : copyIn(rb, slab, offset, length);
+  const from = kept ? slab : rb.spare!;
+  rb.nxt = add(seq, length);
+  rb.readable += length;
+  rb.held += length;
+  const { last } = rb;
+  if (last !== undefined && follows(last, from, place)) last.length += length;
+  else link(rb, takeChunk(rb, seq, from, place, length));
+  return kept;
+}
+
+/** True when the byte after `chunk` in memory is `offset` of `slab`. */
+function follows(chunk: Chunk, slab: Slab, offset: number): boolean {
+  return chunk.slab === slab && chunk.offset + chunk.length === offset;
+}
+
+function link(rb: ReceiveBuffer, chunk: Chunk): void {
+  chunk.next = undefined;
+  if (rb.last === undefined) rb.first = chunk;
+  else rb.last.next = chunk;
+  rb.last = chunk;
+}
+
+/** Copies a small payload into `rb.spare` and returns where. */
+function copyIn(rb: ReceiveBuffer, slab: Slab, offset: number, length: number): number {
+  if (rb.spareEnd - rb.spareAt < length) reserve(rb, length);
+  const at = rb.spareAt;
+  rb.spareAt = at + length;
+  const { bytes } = rb.spare!;
+  // Below this a plain loop is quicker than the view that `set` asks for, and makes no garbage.
+  if (length <= 64) for (let i = 0; i < length; i++) bytes[at + i] = slab.bytes[offset + i]!;
+  else bytes.set(slab.bytes.subarray(offset, offset + length), at);
+  return at;
+}
+
+/**
+ * Sets memory aside for at least `length` bytes more. A connection that has much waiting gets as much again, so that
+ * two connections that take turns do not chop each other's bytes into single segments; one that has nothing waiting gets
+ * just what it needs.
+ */
+function reserve(rb: ReceiveBuffer, length: number): void {
+  const { pool } = rb;
+  const want = Math.max(length, Math.min(rb.readable + rb.outOfOrderBytes, MOST_SPARE));
+  giveBack(rb);
+  if (pool.block === undefined || BLOCK_SIZE - pool.at < length) {
+    // Never from a pool: what is read belongs to the user, for ever.
+    pool.block = new Slab(new Uint8Array(BLOCK_SIZE));
+    pool.at = 0;
+  }
+  rb.spare = pool.block;
+  rb.spareAt = pool.at;
+  rb.spareEnd = Math.min(pool.at + want, BLOCK_SIZE);
+  pool.at = rb.spareEnd;
+}
+
+/** Lets go of the memory set aside. If nobody took from the block since, the next reservation goes on where this stopped. */
+function giveBack(rb: ReceiveBuffer): void {
+  const { pool } = rb;
+  if (rb.spare !== undefined && rb.spare === pool.block && rb.spareEnd === pool.at) pool.at = rb.spareAt;
+  rb.spare = undefined;
+  rb.spareAt = 0;
+  rb.spareEnd = 0;
+}
+
+function takeChunk(rb: ReceiveBuffer, seq: number, slab: Slab, offset: number, length: number): Chunk {
+  const { pool } = rb;
+  rb.held += CHUNK_COST;
+  const chunk = pool.free;
+  if (chunk === undefined) return { seq, slab, offset, length, next: undefined };
+  pool.free = chunk.next;
+  pool.freeCount--;
+  chunk.seq = seq;
+  chunk.slab = slab;
+  chunk.offset = offset;
+  chunk.length = length;
+  chunk.next = undefined;
+  return chunk;
+}
+
+function giveChunk(rb: ReceiveBuffer, chunk: Chunk): void {
+  const { pool } = rb;
+  rb.held -= CHUNK_COST;
+  chunk.slab = NO_SLAB;
+  if (pool.freeCount >= MAX_FREE_CHUNKS) return;
+  chunk.next = pool.free;
+  pool.free = chunk;
+  pool.freeCount++;
+}
+
+/**
+ * Hands at most `most` bytes to `sink`, in order, each range as long as memory allows; returns how many bytes. The ranges
+ * are the user's for ever: nothing here writes to them again. `sink` must not call back into this buffer.
+ */
+export function read(
+  rb: ReceiveBuffer,
+  most: number,
+  sink: (slab: Slab, offset: number, length: number) => void,
+): number {
+  let taken = 0;
+  for (let chunk = rb.first; chunk !== undefined && taken < most; chunk = rb.first) {
+    const { slab, offset } = chunk;
+    const n = Math.min(chunk.length, most - taken);
+    consume(rb, chunk, n);
+    taken += n;
+    sink(slab, offset, n);
+  }
+  return taken;
+}
+
+/** Copies at most `length` bytes to `into` at `offset`; returns how many. */
+export function readInto(rb: ReceiveBuffer, into: Uint8Array, offset: number, length: number): number {
+  let taken = 0;
+  for (let chunk = rb.first; chunk !== undefined && taken < length; chunk = rb.first) {
+    const n = Math.min(chunk.length, length - taken);
+    into.set(chunk.slab.bytes.subarray(chunk.offset, chunk.offset + n), offset + taken);
+    consume(rb, chunk, n);
+    taken += n;
+  }
+  return taken;
+}
+
+/** Takes `n` bytes off the first chunk. */
+function consume(rb: ReceiveBuffer, chunk: Chunk, n: number): void {
+  rb.readable -= n;
+  rb.held -= n;
+  if (n < chunk.length) {
+    chunk.offset += n;
+    chunk.length -= n;
+    return;
+  }
+  rb.first = chunk.next;
+  if (rb.first === undefined) rb.last = undefined;
+  giveChunk(rb, chunk);
+  if (rb.first === undefined && rb.outOfOrder === undefined) giveBack(rb);
+}
+
+/** Forgets everything that waits: the user will read no more. RCV.NXT stays. */
+export function clear(rb: ReceiveBuffer): void {
+  for (let chunk = rb.first; chunk !== undefined; ) {
+    const { next } = chunk;
+    giveChunk(rb, chunk);
+    chunk = next;
+  }
+  for (const chunk of rb.outOfOrder?.chunks ?? []) giveChunk(rb, chunk);
+  rb.first = rb.last = undefined;
+  rb.outOfOrder = undefined;
+  rb.readable = rb.outOfOrderBytes = rb.held = 0;
+  giveBack(rb);
+}
+
+// ---- what to tell the sender
+
+/** Notes that [from, to) came again; if the segment holds several such pieces, the first is the one to report. */
+function noteDuplicate(rb: ReceiveBuffer, from: number, to: number, result: number): number {
+  if ((result & DUPLICATE) === 0) {
+    rb.duplicateLeft = from;
+    rb.duplicateRight = to;
+  } else if (from === rb.duplicateRight) {
+    rb.duplicateRight = to;
+  }
+  return result | DUPLICATE;
+}
+
+/** Puts the range that the segment [from, to) landed in first in the list of recent ones. */
+function remember(o: OutOfOrder, from: number, to: number): void {
+  const { ranges, recent } = o;
+  // Its first part may have been refused: then the next range that it touches.
+  let range = find(ranges, from);
+  if (range < 0) range = find(ranges, add(to, -1));
+  if (range < 0) return;
+  const seq = left(ranges, range);
+  // Take out whatever names the same range (ranges merge), keep the order of the rest.
+  let kept = 0;
+  for (let i = 0; i < recent.length; i++) {
+    const other = find(ranges, recent[i]!);
+    if (other >= 0 && other !== range && kept < RECENT - 1) recent[kept++] = recent[i]!;
+  }
+  recent.length = kept;
+  recent.unshift(seq);
+}
+
+/**
+ * Writes at most `most` (up to 4) SACK blocks to `into`: left, right, left, right …; returns how many. First a duplicate
+ * that has not been reported (RFC 2883 4: once), then the range that the last segment landed in, then those that changed
+ * before it (RFC 2018 4), then the highest others.
+ */
+export function sackBlocks(rb: ReceiveBuffer, into: number[], most: number): number {
+  let n = 0;
+  if (rb.duplicateLeft !== rb.duplicateRight && most > 0) {
+    into[0] = rb.duplicateLeft;
+    into[1] = rb.duplicateRight;
+    rb.duplicateLeft = rb.duplicateRight;
+    n = 1;
+  }
+  const o = rb.outOfOrder;
+  if (o === undefined) return n;
+  const first = n;
+  for (let i = 0; i < o.recent.length && n < most; i++) {
+    n = putBlock(o.ranges, find(o.ranges, o.recent[i]!), into, first, n);
+  }
+  for (let i = o.ranges.count - 1; i >= 0 && n < most; i--) n = putBlock(o.ranges, i, into, first, n);
+  return n;
+}
+
+/** Writes range `i` as block `n` unless it is there already; returns the number of blocks. */
+function putBlock(ranges: Ranges, i: number, into: number[], first: number, n: number): number {
+  if (i < 0) return n;
+  const edge = left(ranges, i);
+  for (let k = first; k < n; k++) if (into[2 * k] === edge) return n;
+  into[2 * n] = edge;
+  into[2 * n + 1] = right(ranges, i);
+  return n + 1;
+}
