@@ -40,6 +40,10 @@ export interface InterfaceOptions {
   ipv6?: Cidr | undefined;
   /** Bits a second. */
   speed?: number | undefined;
+  /** The capture filter, in libpcap's language. */
+  filter?: string | undefined;
+  /** Bytes of frame check sequence kept at the end of each frame. */
+  fcsLength?: number | undefined;
   os?: string | undefined;
   hardware?: string | undefined;
   comment?: string | undefined;
@@ -120,7 +124,12 @@ export class PcapngWriter {
       ...(options.mac === undefined ? [] : [{ code: ng.IF_MAC, value: options.mac }]),
       ...this.#count(ng.IF_SPEED, options.speed),
       { code: ng.IF_TSRESOL, value: Uint8Array.of(9) },
+      // The octet in front says that the filter is text.
+      ...text(ng.IF_FILTER, options.filter === undefined ? undefined : `\0${options.filter}`),
       ...text(ng.IF_OS, options.os),
+      ...(options.fcsLength === undefined
+        ? []
+        : [{ code: ng.IF_FCSLEN, value: Uint8Array.of(options.fcsLength) }]),
       ...text(ng.IF_HARDWARE, options.hardware),
     ]);
     return this.#snapLengths.push(snapLength) - 1;
