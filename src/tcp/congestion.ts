@@ -22,7 +22,7 @@ export interface CongestionController {
    * The connection is established, before any data is sent. `synLost`: a SYN or SYN-ACK had to be sent again, so the window
    * starts at one segment (RFC 6928 2, RFC 5681 3.1).
    */
-  onEstablished(synLost: boolean, now: Micros): void;
+  onEstablished(synLost: boolean): void;
   /**
    * `acked` bytes of new data were acknowledged, outside fast recovery. `rtt` is the sample this ACK gave, 0 if none.
    * `limited`: the window, not the user or the peer, held sending back; otherwise cwnd says nothing about the path and must
@@ -30,19 +30,19 @@ export interface CongestionController {
    */
   onAck(acked: number, rtt: Micros, inFlight: number, now: Micros, limited: boolean): void;
   /** Loss was detected by duplicate ACKs or SACK, or the peer echoed congestion (RFC 3168 6.1.2): once a window. */
-  onLoss(inFlight: number, now: Micros): void;
+  onLoss(inFlight: number): void;
   /** Everything that was under way at {@link onLoss} or {@link onTimeout} is acknowledged. */
-  onRecoveryExit(now: Micros): void;
+  onRecoveryExit(inFlight: number): void;
   /** The retransmission timer expired; `again` when it had expired for the same data before (RFC 5681 3.1, equation 4). */
-  onTimeout(inFlight: number, now: Micros, again: boolean): void;
+  onTimeout(inFlight: number, again: boolean): void;
   /** The last {@link onLoss} or {@link onTimeout} was no loss after all (RFC 3522, 5682, 2883): what it took is given back. */
-  onSpurious(now: Micros): void;
+  onSpurious(): void;
   /** Sending starts again after `idle` microseconds with nothing under way (RFC 5681 4.1). */
-  onIdle(idle: Micros, rto: Micros, now: Micros): void;
+  onIdle(idle: Micros, rto: Micros): void;
 }
 
 /** Makes a controller for a new connection; what a host's option names. */
-export type CongestionFactory = (mss: number, now: Micros) => CongestionController;
+export type CongestionFactory = (mss: number) => CongestionController;
 
 /** IW (RFC 6928 2): ten segments, but no more than 14600 bytes unless two segments are more. */
 export function initialWindow(mss: number): number {

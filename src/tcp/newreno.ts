@@ -73,7 +73,7 @@ class NewReno implements CongestionController {
     this.#afterTimeout = false;
   }
 
-  onTimeout(inFlight: number, _now: Micros, again: boolean): void {
+  onTimeout(inFlight: number, again: boolean): void {
     // 3.1: "the ssthresh value is held constant" when the same segment times out again.
     if (!again) {
       this.#remember();

@@ -21,13 +21,17 @@ export function createRanges(limit: number): Ranges {
   return { limit, count: 0, total: 0, lefts: [], rights: [] };
 }
 
+export function isEmpty(r: Ranges): boolean {
+  return r.count === 0;
+}
+
 /** Left edge of range `i`, 0 being the lowest: the first number in it. */
-export function left(r: Ranges, i: number): number {
+export function leftOf(r: Ranges, i: number): number {
   return r.lefts[i]!;
 }
 
 /** Right edge of range `i`: the number after its last. */
-export function right(r: Ranges, i: number): number {
+export function rightOf(r: Ranges, i: number): number {
   return r.rights[i]!;
 }
 

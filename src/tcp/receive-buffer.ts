@@ -10,7 +10,7 @@
 // stream mostly lie together and are handed up as one range. An empty buffer owns nothing but its record.
 
 import { Slab } from '../base/slab.ts';
-import { addRange, createRanges, find, left, type Ranges, removeBelow, right } from './ranges.ts';
+import { addRange, createRanges, find, leftOf, type Ranges, removeBelow, rightOf } from './ranges.ts';
 import { add, geq, gt, lt, min, sub } from './seq.ts';
 
 /** Payloads below this are copied. Copying 4 KB costs some 150 ns; keeping it could pin a slab 16 times its size or more. */
@@ -435,7 +435,7 @@ function remember(o: OutOfOrder, from: number, to: number): void {
   let range = find(ranges, from);
   if (range < 0) range = find(ranges, add(to, -1));
   if (range < 0) return;
-  const seq = left(ranges, range);
+  const seq = leftOf(ranges, range);
   // Take out whatever names the same range (ranges merge), keep the order of the rest.
   let kept = 0;
   for (let i = 0; i < recent.length; i++) {
@@ -472,9 +472,9 @@ export function sackBlocks(rb: ReceiveBuffer, into: number[], most: number): num
 /** Writes range `i` as block `n` unless it is there already; returns the number of blocks. */
 function putBlock(ranges: Ranges, i: number, into: number[], first: number, n: number): number {
   if (i < 0) return n;
-  const edge = left(ranges, i);
+  const edge = leftOf(ranges, i);
   for (let k = first; k < n; k++) if (into[2 * k] === edge) return n;
   into[2 * n] = edge;
-  into[2 * n + 1] = right(ranges, i);
+  into[2 * n + 1] = rightOf(ranges, i);
   return n + 1;
 }
