@@ -96,4 +96,9 @@ export interface Transport {
   /** `packet.at` is the transport header, `packet.end` the end of the datagram; addresses, ttl and trafficClass are set. */
   input(packet: Packet): Verdict;
   error(error: IpError): void;
+  /**
+   * Asked before the Path MTU of a `packet too big` is stored: false when the quoted header is not one that this transport
+   * has in flight (RFC 5927 7, so that a forged message narrows no path). Without it every such error is believed.
+   */
+  plausible?(error: IpError): boolean;
 }
