@@ -11,6 +11,7 @@ export type DropReason =
   | 'no socket'
   | 'rate limited'
   | 'queue full'
+  | 'interface down'
   // ether, arp
   | 'bad link source'
   | 'unknown ethertype'
