@@ -1,0 +1,141 @@
+// Step five of SEGMENT ARRIVES: what an acknowledgment acknowledges (RFC 9293 3.10.7.4, RFC 5961 5, RFC 6298, RFC 5681).
+
+import type { Verdict } from '../base/drop.ts';
+import { NEVER } from '../base/time.ts';
+import { challenge } from './challenge.ts';
+import { noteSack, onAck, pipe } from './recovery.ts';
+import { resetBackoff, sample } from './rtt.ts';
+import { isFin, isSyn, type Segment } from './segment.ts';
+import { ack as releaseSent } from './send-buffer.ts';
+import * as seq from './seq.ts';
+import { arm, DRAINED, disarm, notify, type Tcb, touch, WRITABLE } from './tcb.ts';
+
+/** Takes the ACK field of a segment in a synchronized state. A verdict ends the processing of the segment. */
+export function acknowledge(tcb: Tcb, seg: Segment): Verdict {
+  const { snd } = tcb;
+  // RFC 5961 5.2: SND.UNA − MAX.SND.WND ≤ SEG.ACK ≤ SND.NXT, else an ACK and drop (hostile 93, 99).
+  if (seq.gt(seg.ack, snd.nxt)) {
+    challenge(tcb, 'challenge ACK: acknowledges what was not sent');
+    return 'bad ack';
+  }
+  if (seq.lt(seg.ack, seq.add(snd.una, -snd.maxWnd))) {
+    challenge(tcb, 'challenge ACK: too old');
+    return 'bad ack';
+  }
+  const before = snd.wnd;
+  const acked = seq.sub(seg.ack, snd.una);
+  const news = tcb.sackOn && seg.options.sackCount > 0 ? noteSack(tcb, seg) : 0;
+  updateWindow(tcb, seg);
+  tcb.probes = 0;
+  // MUST-37: while the peer answers at all, a window of zero is no trouble.
+  if (acked > 0 || snd.wnd === 0) {
+    tcb.retries = 0;
+    tcb.troubleSince = NEVER;
+  }
+  if (acked > 0) advance(tcb, seg, acked);
+  // RFC 5681 2: data outstanding, no data in the segment, same acknowledgment, same window.
+  const duplicate =
+    acked === 0 && snd.nxt !== snd.una && seg.len === 0 && snd.wnd === before && !isSyn(seg) && !isFin(seg);
+  if (acked > 0 || news > 0 || duplicate) {
+    onAck(tcb, Math.max(0, acked), news, duplicate);
+    touch(tcb);
+  } else if (snd.wnd > before) {
+    touch(tcb);
+  }
+  return undefined;
+}
+
+/** SND.UNA moves to SEG.ACK: samples the round trip, grows the window, frees the bytes, tends the timer. */
+function advance(tcb: Tcb, seg: Segment, acked: number): void {
+  const { snd, congestion, tcp } = tcb;
+  const flight = pipe(tcb);
+  takeSample(tcb, seg);
+  snd.una = seg.ack;
+  if (seq.lt(snd.small, snd.una)) snd.small = snd.una;
+  let bytes = acked;
+  if (tcb.finSent && !tcb.finAcked && seg.ack === snd.nxt) {
+    tcb.finAcked = true;
+    bytes -= 1;
+  }
+  releaseSent(tcb.sendBuffer, bytes);
+  tcb.stats.bytesAcked += bytes;
+  // RFC 5681 3.1: the window grows in slow start and congestion avoidance, and while resending after a timeout; in fast
+  // recovery it stands still.
+  if (tcb.recovery.phase !== 'fast')
+    congestion.onAck(bytes, tcb.rtt.latest, flight, tcp.now, tcb.cwndLimited);
+  // RFC 6298 5.2, 5.3
+  if (snd.una === snd.nxt) disarm(tcb, 'retransmit');
+  else arm(tcb, 'retransmit', tcp.now + tcb.rtt.rto);
+  tellUser(tcb);
+}
+
+/** RFC 6298 4 with Karn's rule: a timed segment that was never resent; failing that, the echoed timestamp (RFC 7323 4.1). */
+function takeSample(tcb: Tcb, seg: Segment): void {
+  const { rtt, snd, tcp } = tcb;
+  if (tcb.timedAt !== NEVER) {
+    if (seq.geq(seg.ack, tcb.timedSeq)) {
+      sample(rtt, tcp.now - tcb.timedAt);
+      tcb.timedAt = NEVER;
+    }
+    return;
+  }
+  const { options } = seg;
+  if (tcb.ts.on && options.timestamps && options.tsecr !== 0 && seq.gt(seg.ack, snd.una)) {
+    const elapsed = seq.sub(timestampNow(tcb), options.tsecr);
+    if (elapsed >= 0 && elapsed < MOST_ELAPSED) {
+      sample(rtt, Math.max(1, elapsed) * 1000, Math.ceil(pipe(tcb) / (2 * snd.mss)));
+      return;
+    }
+  }
+  resetBackoff(rtt);
+}
+
+/** An echoed timestamp older than this is nonsense (ms). */
+const MOST_ELAPSED = 600_000;
+
+/** TSval: our clock in milliseconds with the connection's offset (RFC 7323 5.4, 7.1). */
+export function timestampNow(tcb: Tcb): number {
+  return (Math.floor(tcb.tcp.now / 1000) + tcb.ts.offset) >>> 0;
+}
+
+/** "the send window should be updated": only from segments newer than the last that did (3.10.7.4). */
+function updateWindow(tcb: Tcb, seg: Segment): void {
+  const { snd } = tcb;
+  if (seq.lt(snd.wl1, seg.seq) || (snd.wl1 === seg.seq && seq.leq(snd.wl2, seg.ack))) {
+    // The window of a SYN is never scaled (RFC 7323 2.2).
+    setWindow(tcb, isSyn(seg) ? seg.wnd : seg.wnd * 2 ** snd.scale);
+    snd.wl1 = seg.seq;
+    snd.wl2 = seg.ack;
+  }
+}
+
+/** Takes a new send window; one that opens ends probing. */
+export function setWindow(tcb: Tcb, wnd: number): void {
+  const { snd } = tcb;
+  if (snd.wnd === 0 && wnd > 0) reopen(tcb);
+  snd.wnd = wnd;
+  if (wnd > snd.maxWnd) snd.maxWnd = wnd;
+}
+
+/** The window opened: a probe octet that the peer refused is sent again as part of what follows. */
+function reopen(tcb: Tcb): void {
+  const { snd } = tcb;
+  if (tcb.at.persist === NEVER) return;
+  disarm(tcb, 'persist');
+  if (tcb.recovery.phase === 'open' && seq.sub(snd.nxt, snd.una) === 1 && tcb.probed) {
+    snd.nxt = snd.una;
+    if (tcb.finSent && !tcb.finAcked) tcb.finSent = false;
+  }
+  tcb.probed = false;
+  touch(tcb);
+}
+
+/** Room in the send buffer, or nothing left to acknowledge. A third of the buffer must be free, as in Linux: no crumbs. */
+function tellUser(tcb: Tcb): void {
+  const { sendBuffer, options } = tcb;
+  if (tcb.wantsRoom && sendBuffer.length <= (options.sendBufferLimit * 2) / 3) {
+    tcb.wantsRoom = false;
+    notify(tcb, WRITABLE);
+  }
+  if (sendBuffer.length === 0 && (!tcb.finQueued || tcb.finAcked)) notify(tcb, DRAINED);
+}
