@@ -136,14 +136,14 @@ export function insert(
   }
   if (geq(from, to)) return result;
   const start = offset + sub(from, seq);
-  if (from === rb.nxt && rb.outOfOrder === undefined) {
-    if (append(rb, slab, start, sub(to, from))) result |= KEPT;
-    return result | ADVANCED;
+  if (from === rb.nxt) {
+    if (rb.outOfOrder !== undefined) return fill(rb, rb.outOfOrder, to, slab, start, result);
+    return append(rb, slab, start, sub(to, from)) ? result | ADVANCED | KEPT : result | ADVANCED;
   }
   return insertAmong(rb, from, to, slab, start, result);
 }
 
-/** The general case: [from, to) may fill gaps before, between and after chunks that are there already. */
+/** Stores [from, to), which begins after RCV.NXT, in the gaps between the chunks that are there already. */
 function insertAmong(
   rb: ReceiveBuffer,
   from: number,
@@ -155,35 +155,76 @@ function insertAmong(
   rb.outOfOrder ??= { chunks: [], ranges: createRanges(MAX_OUT_OF_ORDER_RANGES), recent: [] };
   const o = rb.outOfOrder;
   const { chunks } = o;
-  const inOrder = from === rb.nxt;
-  if (inOrder) result |= FILLED;
+  let bits = result;
   let i = firstEndingAfter(chunks, from);
   let at = from;
   while (lt(at, to)) {
     const next = chunks[i];
     const stop = next === undefined ? to : min(next.seq, to);
     if (lt(at, stop)) {
-      const piece = start + sub(at, from);
-      if (at === rb.nxt) {
-        result |= append(rb, slab, piece, sub(stop, at)) ? ADVANCED | KEPT : ADVANCED;
-      } else {
-        const before = chunks.length;
-        result |= storeAt(rb, o, i, at, slab, piece, sub(stop, at));
-        i += chunks.length - before;
-      }
+      const before = chunks.length;
+      bits |= storeAt(rb, o, i, at, slab, start + sub(at, from), sub(stop, at));
+      i += chunks.length - before;
       at = stop;
     } else {
-      // `at` is the first byte of the next chunk: those bytes are here already.
-      const end = min(add(next!.seq, next!.length), to);
-      result = noteDuplicate(rb, at, end, result);
+      // `at` lies in the next chunk: those bytes are here already.
+      const end = min(endOf(next!), to);
+      bits = noteDuplicate(rb, at, end, bits);
       at = end;
       i++;
     }
   }
-  if (inOrder) drain(rb, o);
-  else remember(o, from, to);
+  remember(o, from, to);
   if (chunks.length === 0) rb.outOfOrder = undefined;
-  return result;
+  return bits;
+}
+
+/** Takes [RCV.NXT, to), which fills the gap before the first chunk, and sets free the chunks that it reaches. */
+function fill(
+  rb: ReceiveBuffer,
+  o: OutOfOrder,
+  to: number,
+  slab: Slab,
+  start: number,
+  result: number,
+): number {
+  const { chunks } = o;
+  const from = rb.nxt;
+  let bits = result | ADVANCED | FILLED;
+  let free = 0;
+  for (;;) {
+    const chunk = chunks[free];
+    if (chunk !== undefined && chunk.seq === rb.nxt) {
+      if (lt(rb.nxt, to)) bits = noteDuplicate(rb, rb.nxt, min(endOf(chunk), to), bits);
+      setFree(rb, chunk);
+      free++;
+    } else if (lt(rb.nxt, to)) {
+      const stop = chunk === undefined ? to : min(chunk.seq, to);
+      if (append(rb, slab, start + sub(rb.nxt, from), sub(stop, rb.nxt))) bits |= KEPT;
+    } else {
+      break;
+    }
+  }
+  if (free > 0) {
+    chunks.splice(0, free);
+    removeBelow(o.ranges, rb.nxt);
+    if (chunks.length === 0) rb.outOfOrder = undefined;
+  }
+  return bits;
+}
+
+/** Moves a chunk that starts at RCV.NXT to the readable bytes. */
+function setFree(rb: ReceiveBuffer, chunk: Chunk): void {
+  rb.outOfOrderBytes -= chunk.length;
+  rb.readable += chunk.length;
+  rb.nxt = endOf(chunk);
+  const { last } = rb;
+  if (last !== undefined && follows(last, chunk.slab, chunk.offset)) {
+    last.length += chunk.length;
+    giveChunk(rb, chunk);
+  } else {
+    link(rb, chunk);
+  }
 }
 
 /** Index of the first chunk that ends after `seq`. Data mostly comes in order behind the gap: look at the end first. */
@@ -236,29 +277,6 @@ function insertChunk(chunks: Chunk[], i: number, chunk: Chunk): void {
   chunks.push(chunk);
   for (let k = chunks.length - 1; k > i; k--) chunks[k] = chunks[k - 1]!;
   chunks[i] = chunk;
-}
-
-/** Moves what the filled gap set free to the readable bytes. */
-function drain(rb: ReceiveBuffer, o: OutOfOrder): void {
-  const { chunks } = o;
-  let n = 0;
-  for (let chunk = chunks[0]; chunk !== undefined && chunk.seq === rb.nxt; chunk = chunks[n]) {
-    n++;
-    rb.outOfOrderBytes -= chunk.length;
-    rb.readable += chunk.length;
-    rb.nxt = endOf(chunk);
-    const { last } = rb;
-    if (last !== undefined && follows(last, chunk.slab, chunk.offset)) {
-      last.length += chunk.length;
-      giveChunk(rb, chunk);
-    } else {
-      link(rb, chunk);
-    }
-  }
-  if (n === 0) return;
-  chunks.copyWithin(0, n);
-  chunks.length -= n;
-  removeBelow(o.ranges, rb.nxt);
 }
 
 /** Adds bytes at RCV.NXT. True when the slab itself was kept. */
