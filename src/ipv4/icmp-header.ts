@@ -89,7 +89,5 @@ export function checkIcmp(view: DataView, at: number, end: number): DropReason |
 
 /** True for the messages that may themselves be answered by an error: the queries of RFC 1122 3.2.2. All others count as errors. */
 export function isQuery(type: number): boolean {
-  return (
-    type === ECHO_REPLY || type === ECHO_REQUEST || (type >= TIMESTAMP && type <= ADDRESS_MASK_REPLY)
-  );
+  return type === ECHO_REPLY || type === ECHO_REQUEST || (type >= TIMESTAMP && type <= ADDRESS_MASK_REPLY);
 }

@@ -363,4 +363,3 @@ const UNREACHABLE_KINDS: readonly (IpError['kind'] | undefined)[] = [
   'prohibited', // 14 host precedence violation
   'prohibited', // 15 precedence cutoff
 ];
-

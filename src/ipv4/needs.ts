@@ -47,4 +47,7 @@ export interface Ipv4Needs {
   readonly now: Micros;
   /** Whether packets for others are passed on (RFC 1812); a host does not (RFC 1122 3.3.4.2). */
   readonly forwarding: boolean;
+  /** A host group was joined on `netif`, or left: opens and shuts the link's multicast filter. Calls come in pairs. */
+  groupJoined?(netif: NetInterface, group: Address): void;
+  groupLeft?(netif: NetInterface, group: Address): void;
 }

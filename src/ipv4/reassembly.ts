@@ -26,9 +26,9 @@ import {
   setFlagsOffset,
   setTotalLength,
   sourceWord,
+  TYPE_OF_SERVICE,
   timeToLive,
   typeOfService,
-  TYPE_OF_SERVICE,
 } from './header.ts';
 import type { Ipv4Needs } from './needs.ts';
 
@@ -327,12 +327,7 @@ export class Reassembly {
 }
 
 /** What makes a fragment wrong in itself. */
-function checkFragment(
-  proto: number,
-  offset: number,
-  length: number,
-  more: boolean,
-): DropReason | undefined {
+function checkFragment(proto: number, offset: number, length: number, more: boolean): DropReason | undefined {
   if (length === 0) return 'bad fragment';
   if (more && (length & 7) !== 0) return 'bad fragment'; // RFC 791 3.2: counted in units of 8 octets
   if (offset + length > MAX_DATAGRAM - 20) return 'bad fragment'; // ping of death, CVE-1999-0128
