@@ -83,14 +83,20 @@ describe('data', () => {
         pair.run(30 * SECOND);
         const server = accepted[0]!;
         expect(server).toBeDefined();
+        const clientLog = client.user as Log;
+        const serverLog = server.user as Log;
         const up = pattern(200_000);
         const down = pattern(150_000, 7);
         pump(pair, client, up);
         pump(pair, server, down);
         pair.run(600 * SECOND);
-        const clientLog = client.user as Log | undefined;
+        expect(Buffer.compare(Buffer.from(serverLog.received), Buffer.from(up))).toBe(0);
+        expect(Buffer.compare(Buffer.from(clientLog.received), Buffer.from(down))).toBe(0);
+        expect(clientLog.events.at(-1)).toBe('closed');
+        expect(serverLog.events.at(-1)).toBe('closed');
         expect(pair.client.tcp.count + pair.server.tcp.count).toBe(0);
-        void clientLog;
+        expect(pair.client.timers.armed + pair.server.timers.armed).toBe(0);
+        expect(pair.client.tcp.pools.small.inUse + pair.client.tcp.pools.large.inUse).toBe(0);
       });
     }
   }
