@@ -63,6 +63,11 @@ export interface IpOutput {
   isLocal(address: Address): boolean;
   /** True when `address` is a broadcast address on some interface of ours. */
   isBroadcast(address: Address): boolean;
+  /**
+   * Advice that packets by `path` arrive, because the peer acknowledged new data: its next hop needs no probing
+   * (RFC 4861 7.3.1, RFC 1122 2.3.2.1 (4)). Cheap enough for every ACK.
+   */
+  confirm?(path: Path): void;
 }
 
 /** An error that IP learned about a packet we sent: from ICMP, or because the next hop does not answer. */
