@@ -9,28 +9,34 @@
 // into a block shared by all connections, so that one byte never pins a slab, and bytes that follow each other in the
 // stream mostly lie together and are handed up as one range. An empty buffer owns nothing but its record.
 
-import { Slab } from '../base/slab.ts';
+import type { Slab } from '../base/slab.ts';
 import { addRange, createRanges, find, leftOf, type Ranges, removeBelow, rightOf } from './ranges.ts';
+import {
+  type Chunk,
+  copyIn,
+  giveBack,
+  giveChunk,
+  type ReceivePool,
+  type Reserve,
+  takeChunk,
+} from './receive-pool.ts';
 import { add, geq, gt, lt, min, sub } from './seq.ts';
+
+export { createReceivePool, type ReceivePool } from './receive-pool.ts';
 
 /** Payloads below this are copied. Copying 4 KB costs some 150 ns; keeping it could pin a slab 16 times its size or more. */
 export const COPY_BELOW = 4096;
-/** Bytes of a block that small payloads are copied into. */
-export const BLOCK_SIZE = 65536;
-/** Most bytes of a block set aside for one connection beyond what it needs now. */
-const MOST_SPARE = 16384;
+/** What a chunk's own record is charged in {@link ReceiveBuffer.held}, in bytes. */
+const CHUNK_COST = 64;
 /** Most separate ranges out of order: 1024 holes in one window are no path but an attack (hostile 98, CVE-2018-5390). */
 const MAX_OUT_OF_ORDER_RANGES = 1024;
 /** Most pieces of memory out of order. Beyond it only in-order data is taken; the peer sends the rest again. */
 const MAX_OUT_OF_ORDER_CHUNKS = 4096;
-/** What a chunk's own record is charged in {@link ReceiveBuffer.held}, in bytes. */
-const CHUNK_COST = 64;
 /** Blocks remembered for reporting: as many as one segment can carry. */
 const RECENT = 4;
-/** Chunk records kept for reuse by all connections. */
-const MAX_FREE_CHUNKS = 1024;
 
-/** What {@link insert} did, as bits. */
+// What `insert` did, as bits.
+
 /** RCV.NXT advanced: there is more to read. */
 export const ADVANCED = 1;
 /** Some of it lies beyond a gap and was stored: the user must wait, the peer wants an immediate ACK (RFC 5681 4.2). */
@@ -44,22 +50,6 @@ export const KEPT = 16;
 /** Some of it lies beyond a gap and there was no room for it. */
 export const REFUSED = 32;
 
-interface Chunk {
-  seq: number;
-  slab: Slab;
-  offset: number;
-  length: number;
-  next: Chunk | undefined;
-}
-
-/** Memory shared by the receive buffers of all connections: the block being filled, and used chunk records. */
-export interface ReceivePool {
-  block: Slab | undefined;
-  at: number;
-  free: Chunk | undefined;
-  freeCount: number;
-}
-
 interface OutOfOrder {
   /** Sorted by `seq`, disjoint. */
   readonly chunks: Chunk[];
@@ -69,7 +59,7 @@ interface OutOfOrder {
 }
 
 /** Read freely; only `nxt` (for SYN and FIN) may be set from outside. */
-export interface ReceiveBuffer {
+export interface ReceiveBuffer extends Reserve {
   /** RCV.NXT */
   nxt: number;
   /** Bytes in order, waiting for the user. */
@@ -80,20 +70,9 @@ export interface ReceiveBuffer {
   /** The last duplicate (RFC 2883); nothing to report when both are equal. */
   duplicateLeft: number;
   duplicateRight: number;
-  readonly pool: ReceivePool;
   first: Chunk | undefined;
   last: Chunk | undefined;
-  /** The part [spareAt, spareEnd) of a block that is this connection's to fill. */
-  spare: Slab | undefined;
-  spareAt: number;
-  spareEnd: number;
   outOfOrder: OutOfOrder | undefined;
-}
-
-const NO_SLAB = new Slab(new Uint8Array(0));
-
-export function createReceivePool(): ReceivePool {
-  return { block: undefined, at: 0, free: undefined, freeCount: 0 };
 }
 
 export function createReceiveBuffer({ nxt, pool }: { nxt: number; pool: ReceivePool }): ReceiveBuffer {
@@ -221,7 +200,7 @@ function setFree(rb: ReceiveBuffer, chunk: Chunk): void {
   const { last } = rb;
   if (last !== undefined && follows(last, chunk.slab, chunk.offset)) {
     last.length += chunk.length;
-    giveChunk(rb, chunk);
+    dropChunk(rb, chunk);
   } else {
     link(rb, chunk);
   }
@@ -262,14 +241,14 @@ function storeAt(
   rb.outOfOrderBytes += length;
   rb.held += length;
   if (length >= COPY_BELOW) {
-    insertChunk(o.chunks, i, takeChunk(rb, seq, slab, offset, length));
+    insertChunk(o.chunks, i, newChunk(rb, seq, slab, offset, length));
     return bits | KEPT;
   }
-  const at = copyIn(rb, slab, offset, length);
+  const at = copyFrom(rb, slab, offset, length);
   const before = o.chunks[i - 1];
   if (before !== undefined && endOf(before) === seq && follows(before, rb.spare!, at))
     before.length += length;
-  else insertChunk(o.chunks, i, takeChunk(rb, seq, rb.spare!, at, length));
+  else insertChunk(o.chunks, i, newChunk(rb, seq, rb.spare!, at, length));
   return bits;
 }
 
@@ -283,14 +262,14 @@ function insertChunk(chunks: Chunk[], i: number, chunk: Chunk): void {
 function append(rb: ReceiveBuffer, slab: Slab, offset: number, length: number): boolean {
   const seq = rb.nxt;
   const kept = length >= COPY_BELOW;
-  const place = kept ? offset : copyIn(rb, slab, offset, length);
+  const place = kept ? offset : copyFrom(rb, slab, offset, length);
   const from = kept ? slab : rb.spare!;
   rb.nxt = add(seq, length);
   rb.readable += length;
   rb.held += length;
   const { last } = rb;
   if (last !== undefined && follows(last, from, place)) last.length += length;
-  else link(rb, takeChunk(rb, seq, from, place, length));
+  else link(rb, newChunk(rb, seq, from, place, length));
   return kept;
 }
 
@@ -306,70 +285,18 @@ function link(rb: ReceiveBuffer, chunk: Chunk): void {
   rb.last = chunk;
 }
 
-/** Copies a small payload into `rb.spare` and returns where. */
-function copyIn(rb: ReceiveBuffer, slab: Slab, offset: number, length: number): number {
-  if (rb.spareEnd - rb.spareAt < length) reserve(rb, length);
-  const at = rb.spareAt;
-  rb.spareAt = at + length;
-  const { bytes } = rb.spare!;
-  // Below this a plain loop is quicker than the view that `set` asks for, and makes no garbage.
-  if (length <= 64) for (let i = 0; i < length; i++) bytes[at + i] = slab.bytes[offset + i]!;
-  else bytes.set(slab.bytes.subarray(offset, offset + length), at);
-  return at;
+function copyFrom(rb: ReceiveBuffer, slab: Slab, offset: number, length: number): number {
+  return copyIn(rb, slab, offset, length, rb.readable + rb.outOfOrderBytes);
 }
 
-/**
- * Sets memory aside for at least `length` bytes more. A connection that has much waiting gets as much again, so that
- * two connections that take turns do not chop each other's bytes into single segments; one that has nothing waiting gets
- * just what it needs.
- */
-function reserve(rb: ReceiveBuffer, length: number): void {
-  const { pool } = rb;
-  const want = Math.max(length, Math.min(rb.readable + rb.outOfOrderBytes, MOST_SPARE));
-  giveBack(rb);
-  if (pool.block === undefined || BLOCK_SIZE - pool.at < length) {
-    // Never from a pool: what is read belongs to the user, for ever.
-    pool.block = new Slab(new Uint8Array(BLOCK_SIZE));
-    pool.at = 0;
-  }
-  rb.spare = pool.block;
-  rb.spareAt = pool.at;
-  rb.spareEnd = Math.min(pool.at + want, BLOCK_SIZE);
-  pool.at = rb.spareEnd;
-}
-
-/** Lets go of the memory set aside. If nobody took from the block since, the next reservation goes on where this stopped. */
-function giveBack(rb: ReceiveBuffer): void {
-  const { pool } = rb;
-  if (rb.spare !== undefined && rb.spare === pool.block && rb.spareEnd === pool.at) pool.at = rb.spareAt;
-  rb.spare = undefined;
-  rb.spareAt = 0;
-  rb.spareEnd = 0;
-}
-
-function takeChunk(rb: ReceiveBuffer, seq: number, slab: Slab, offset: number, length: number): Chunk {
-  const { pool } = rb;
+function newChunk(rb: ReceiveBuffer, seq: number, slab: Slab, offset: number, length: number): Chunk {
   rb.held += CHUNK_COST;
-  const chunk = pool.free;
-  if (chunk === undefined) return { seq, slab, offset, length, next: undefined };
-  pool.free = chunk.next;
-  pool.freeCount--;
-  chunk.seq = seq;
-  chunk.slab = slab;
-  chunk.offset = offset;
-  chunk.length = length;
-  chunk.next = undefined;
-  return chunk;
+  return takeChunk(rb.pool, seq, slab, offset, length);
 }
 
-function giveChunk(rb: ReceiveBuffer, chunk: Chunk): void {
-  const { pool } = rb;
+function dropChunk(rb: ReceiveBuffer, chunk: Chunk): void {
   rb.held -= CHUNK_COST;
-  chunk.slab = NO_SLAB;
-  if (pool.freeCount >= MAX_FREE_CHUNKS) return;
-  chunk.next = pool.free;
-  pool.free = chunk;
-  pool.freeCount++;
+  giveChunk(rb.pool, chunk);
 }
 
 /**
@@ -415,7 +342,7 @@ function consume(rb: ReceiveBuffer, chunk: Chunk, n: number): void {
   }
   rb.first = chunk.next;
   if (rb.first === undefined) rb.last = undefined;
-  giveChunk(rb, chunk);
+  dropChunk(rb, chunk);
   if (rb.first === undefined && rb.outOfOrder === undefined) giveBack(rb);
 }
 
@@ -423,10 +350,10 @@ function consume(rb: ReceiveBuffer, chunk: Chunk, n: number): void {
 export function clear(rb: ReceiveBuffer): void {
   for (let chunk = rb.first; chunk !== undefined; ) {
     const { next } = chunk;
-    giveChunk(rb, chunk);
+    dropChunk(rb, chunk);
     chunk = next;
   }
-  for (const chunk of rb.outOfOrder?.chunks ?? []) giveChunk(rb, chunk);
+  for (const chunk of rb.outOfOrder?.chunks ?? []) dropChunk(rb, chunk);
   rb.first = rb.last = undefined;
   rb.outOfOrder = undefined;
   rb.readable = rb.outOfOrderBytes = rb.held = 0;

@@ -3,11 +3,9 @@ import { describe, expect, test } from 'vitest';
 import { Slab } from '../../src/base/slab.ts';
 import {
   ADVANCED,
-  BLOCK_SIZE,
   COPY_BELOW,
   clear,
   createReceiveBuffer,
-  createReceivePool,
   DUPLICATE,
   FILLED,
   insert,
@@ -19,6 +17,7 @@ import {
   readInto,
   sackBlocks,
 } from '../../src/tcp/receive-buffer.ts';
+import { BLOCK_SIZE, createReceivePool } from '../../src/tcp/receive-pool.ts';
 import { add } from '../../src/tcp/seq.ts';
 
 const EDGE = 1 << 20;
