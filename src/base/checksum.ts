@@ -45,13 +45,7 @@ export function sum(view: DataView, from: number, to: number, initial = 0): numb
  * Adds the bytes [from, to) of `view` to a running sum, when `before` bytes were summed already: after an odd number of
  * bytes every byte of this range stands in the other half of its word, so its sum is added turned round (RFC 1071 2 (B)).
  */
-export function sumJoined(
-  view: DataView,
-  from: number,
-  to: number,
-  initial: number,
-  before: number,
-): number {
+export function sumJoined(view: DataView, from: number, to: number, initial: number, before: number): number {
   if ((before & 1) === 0) return sum(view, from, to, initial);
   return initial + turned(fold(sum(view, from, to)));
 }

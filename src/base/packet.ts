@@ -96,8 +96,12 @@ export class Packet {
   }
 }
 
-/** Room kept before the innermost header: Ethernet with one VLAN tag (18), IPv6 (40), 8-byte fragment header, and slack. */
-export const HEADROOM = 96;
+/**
+ * Room kept before the payload for the longest headers we push: Ethernet with one VLAN tag (18), IPv6 (40), a fragment or
+ * hop-by-hop header (8) and TCP with 40 bytes of options (60), 126 in all. Frames share memory: a push beyond it would write
+ * into the frame before.
+ */
+export const HEADROOM = 128;
 /** Bytes of one frame's own memory: headroom, headers and the payload of an ordinary Ethernet frame. */
 export const FRAME_SIZE = 2048;
 /** Most payload ranges a frame can carry beside its own bytes. */
