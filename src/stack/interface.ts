@@ -62,8 +62,6 @@ export interface InterfaceHost {
   addressConflict(netif: Interface, address: InterfaceAddress, mac: Mac, outcome: ConflictOutcome): void;
   /** Went up or down. */
   linkChanged(netif: Interface): void;
-  /** The first member joined a group, or the last one left: IGMP and MLD tell the routers. */
-  groupChanged(netif: Interface, group: Address, joined: boolean): void;
   /** Nobody answered for `neighbour`: these packets of ours are lost. */
   unreachable(netif: Interface, neighbour: Neighbour, packets: readonly PendingPacket[]): void;
 }
@@ -238,7 +236,10 @@ export class Interface implements NetInterface {
 
   // ---- multicast groups
 
-  /** Receives packets for `group`. Counted: each join wants its {@link leaveGroup}. Throws RangeError for a non-group. */
+  /**
+   * Lets frames for `group` in; IGMP and MLD call it for what sockets want, and tell the routers. Counted: each join wants its
+   * {@link leaveGroup}. Throws RangeError for an address that is no group.
+   */
   joinGroup(group: Address): void {
     if (!group.isMulticast) throw new RangeError(`not a multicast address: ${group}`);
     const entry = this.#groups.find((g) => g.group.equals(group));
@@ -248,7 +249,6 @@ export class Interface implements NetInterface {
     }
     this.#groups.push({ group, members: 1 });
     this.ethernet.join(groupMac(group.family, group.w3));
-    this.#host.groupChanged(this, group, true);
   }
 
   leaveGroup(group: Address): void {
@@ -257,7 +257,6 @@ export class Interface implements NetInterface {
     if (entry === undefined || --entry.members > 0) return;
     this.#groups.splice(at, 1);
     this.ethernet.leave(groupMac(group.family, group.w3));
-    this.#host.groupChanged(this, group, false);
   }
 
   hasGroup(group: Address): boolean {
@@ -344,9 +343,14 @@ export class Interface implements NetInterface {
     if (neighbour !== undefined) this.neighbours.confirm(neighbour);
   }
 
-  /** Hands what waits to the device; a new round for a device that was full. Returns how many frames went. */
+  /** A new round: hands what waits to the device, which may have been full before. Returns how many frames went. */
   flush(): number {
     this.#ring.unblock();
+    return this.drain();
+  }
+
+  /** Hands what waits to the device, unless it was found full in this round. Returns how many frames went. */
+  drain(): number {
     let sent = this.#ring.drain(this.port);
     while (this.#resolved.size > 0 && !this.#ring.isFull) {
       this.#sendResolved();
