@@ -4,7 +4,6 @@ import { type Command, InvalidArgumentError } from 'commander';
 import { type Address, type Cidr, parseAddress, parseCidr, subnetBroadcast } from '../base/address.ts';
 import { isGroupMac, parseMac } from '../base/mac.ts';
 import { UsageError } from './io.ts';
-import type { OutputOptions } from './report.ts';
 
 /** The options that say which TAP to open and who to be on it. */
 export interface HostOptions {
@@ -63,7 +62,7 @@ export function addHostOptions(command: Command): Command {
     .option('--mtu <bytes>', 'the MTU of the link', wholeNumber(LEAST_MTU, MOST_MTU))
     .option('--mac <mac>', "the stack's link address, as 02:00:00:00:00:02", unicastMac)
     .option('--no-offload', 'no super-frames and no checksum offload: every frame as on a real wire')
-    .option('--capture <file>', 'write every frame to a pcapng file, with notes, for Wireshark')
+    .option('--capture <file>', 'write every frame to a pcapng file (- is stdout), with notes, for Wireshark')
     .option('--netns <name>', "the network namespace for the kernel's side", namespaceName);
   return addOutputOptions(command);
 }
@@ -104,6 +103,12 @@ export function planHost(options: HostOptions): HostPlan {
     }
   }
   return plan;
+}
+
+/** For commands whose stdout is somebody's data. Throws {@link UsageError}. */
+export function refuseCaptureOnStdout(options: HostOptions): void {
+  if (options.capture === '-')
+    throw new UsageError('--capture - would mix with the data on stdout; give a file');
 }
 
 /** A parser of whole decimal numbers from `least` to `most`. */
@@ -208,6 +213,3 @@ function namespaceName(text: string): string {
   }
   return text;
 }
-
-/** What {@link addOutputOptions} gives. */
-export type { OutputOptions };

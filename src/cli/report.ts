@@ -9,6 +9,8 @@ export interface OutputOptions {
   quiet?: boolean;
   /** False with `--no-color`. */
   color?: boolean;
+  /** The capture file of a command that has one; `-` is stdout, and lines then go to stderr. */
+  capture?: string;
 }
 
 type Style = Parameters<typeof styleText>[0];
@@ -40,9 +42,9 @@ export class Report {
   constructor(io: Io, options: OutputOptions) {
     this.json = options.json === true;
     this.quiet = options.quiet === true;
-    this.#out = io.stdout;
+    this.#out = options.capture === '-' ? io.stderr : io.stdout;
     this.#err = io.stderr;
-    this.#colorOut = wantsColor(io, io.stdout, options);
+    this.#colorOut = wantsColor(io, this.#out, options);
     this.#colorErr = wantsColor(io, io.stderr, options);
   }
 

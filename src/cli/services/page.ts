@@ -17,6 +17,8 @@ export interface ServiceFacts {
   readonly name: string;
   readonly transport: string;
   readonly port: number;
+  /** Where it listens; on every address when left out. */
+  readonly address?: string;
 }
 
 /** The state of the program, as `/status.json` gives it. */
