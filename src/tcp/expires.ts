@@ -59,7 +59,8 @@ function givesUp(tcb: Tcb, now: Micros, opening: boolean): boolean {
   const since = now - tcb.troubleSince;
   // A SYN that ICMP keeps calling undeliverable is not tried for three minutes: MUST-56 forbids believing the first one, and
   // RFC 5461 3.1 tells why not to wait for the last.
-  const hopeless = opening && tcb.softError !== undefined && tcb.retries >= R1;
+  const reported = tcb.softError !== undefined && tcb.softError !== 'ETIMEDOUT';
+  const hopeless = opening && reported && tcb.retries >= R1;
   if (since < limit && !hopeless) return false;
   destroy(tcb, tcb.softError ?? 'ETIMEDOUT');
   return true;

@@ -17,7 +17,7 @@ import { MINUTE, type Micros, SECOND } from '../base/time.ts';
 import type { TimerQueue } from '../base/timers.ts';
 import type { Trace } from '../base/trace.ts';
 import { createIsn, type Isn } from './isn.ts';
-import { createReceivePool, type ReceivePool } from './receive-buffer.ts';
+import { createReceivePool, type ReceivePool } from './receive-pool.ts';
 import { createSegment, type Segment } from './segment.ts';
 import type { SendPools } from './send-buffer.ts';
 import {
