@@ -264,22 +264,18 @@ export class RouteTable {
     const { prefixLength } = cidr;
     const prefix = maskAddress(cidr.address, prefixLength);
     const route: Route = { prefix, prefixLength, via, interface: out, metric, kind, source, home };
-    this.#removeWhere(
-      (r) =>
-        r.kind === kind &&
-        r.prefixLength === prefixLength &&
-        r.prefix.equals(prefix) &&
-        r.interface === out &&
-        r.home === home &&
-        (via === undefined ? r.via === undefined : r.via?.equals(via) === true),
-    );
-    if (this.#size >= MAX_ROUTES) throw new RangeError('the routing table is full');
     const bucket = bucketFor(prefix.family === 4 ? this.#v4 : this.#v6, prefixLength);
     const key = prefixKey(prefix, prefixLength);
-    const routes = bucket.routes.get(key);
-    if (routes === undefined) bucket.routes.set(key, [route]);
-    else routes.push(route);
-    this.#size++;
+    const routes = bucket.routes.get(key) ?? [];
+    const at = routes.findIndex((r) => isSameWay(r, route));
+    if (at >= 0) {
+      routes[at] = route;
+    } else {
+      if (this.#size >= MAX_ROUTES) throw new RangeError('the routing table is full');
+      routes.push(route);
+      bucket.routes.set(key, routes);
+      this.#size++;
+    }
     this.changed();
     return route;
   }
@@ -319,6 +315,17 @@ export function maskAddress(address: Address, prefixLength: number): Address {
     mask(address.w2, 64),
     mask(address.w3, 96),
     address.zone,
+  );
+}
+
+/** True when `a` takes the place of `b`: the same prefix by the same way. */
+function isSameWay(a: Route, b: Route): boolean {
+  return (
+    a.kind === b.kind &&
+    a.interface === b.interface &&
+    a.home === b.home &&
+    a.prefix.equals(b.prefix) &&
+    (a.via === undefined ? b.via === undefined : b.via !== undefined && a.via.equals(b.via))
   );
 }
 
