@@ -1,7 +1,7 @@
 // Step five of SEGMENT ARRIVES: what an acknowledgment acknowledges (RFC 9293 3.10.7.4, RFC 5961 5, RFC 6298, RFC 5681).
 
 import type { Verdict } from '../base/drop.ts';
-import { NEVER } from '../base/time.ts';
+import { type Micros, NEVER } from '../base/time.ts';
 import { challenge } from './challenge.ts';
 import { noteSack, onAck, pipe } from './recovery.ts';
 import { resetBackoff, sample } from './rtt.ts';
@@ -49,7 +49,7 @@ export function acknowledge(tcb: Tcb, seg: Segment): Verdict {
 function advance(tcb: Tcb, seg: Segment, acked: number): void {
   const { snd, congestion, tcp } = tcb;
   const flight = pipe(tcb);
-  takeSample(tcb, seg);
+  const rtt = takeSample(tcb, seg);
   snd.una = seg.ack;
   if (seq.lt(snd.small, snd.una)) snd.small = snd.una;
   let bytes = acked;
@@ -61,33 +61,42 @@ function advance(tcb: Tcb, seg: Segment, acked: number): void {
   tcb.stats.bytesAcked += bytes;
   // RFC 5681 3.1: the window grows in slow start and congestion avoidance, and while resending after a timeout; in fast
   // recovery it stands still.
-  if (tcb.recovery.phase !== 'fast')
-    congestion.onAck(bytes, tcb.rtt.latest, flight, tcp.now, tcb.cwndLimited);
+  if (tcb.recovery.phase !== 'fast') {
+    // RFC 7661 4.3: the window is validated, and may grow, while more than half of it is in use.
+    congestion.onAck(bytes, rtt, flight, tcp.now, flight * 2 > congestion.cwnd);
+  }
   // RFC 6298 5.2, 5.3
   if (snd.una === snd.nxt) disarm(tcb, 'retransmit');
   else arm(tcb, 'retransmit', tcp.now + tcb.rtt.rto);
+  // RFC 4861 7.3.1: forward progress says that the next hop is there.
+  tcp.ip.confirm?.(tcb.path);
   tellUser(tcb);
 }
 
-/** RFC 6298 4 with Karn's rule: a timed segment that was never resent; failing that, the echoed timestamp (RFC 7323 4.1). */
-function takeSample(tcb: Tcb, seg: Segment): void {
+/**
+ * RFC 6298 4 with Karn's rule: a timed segment that was never resent; failing that, the echoed timestamp (RFC 7323 4.1).
+ * Returns the sample in microseconds, 0 for none.
+ */
+function takeSample(tcb: Tcb, seg: Segment): Micros {
   const { rtt, snd, tcp } = tcb;
   if (tcb.timedAt !== NEVER) {
-    if (seq.geq(seg.ack, tcb.timedSeq)) {
-      sample(rtt, tcp.now - tcb.timedAt);
-      tcb.timedAt = NEVER;
-    }
-    return;
+    if (!seq.geq(seg.ack, tcb.timedSeq)) return 0;
+    const elapsed = Math.max(1, tcp.now - tcb.timedAt);
+    tcb.timedAt = NEVER;
+    sample(rtt, elapsed);
+    return elapsed;
   }
   const { options } = seg;
-  if (tcb.ts.on && options.timestamps && options.tsecr !== 0 && seq.gt(seg.ack, snd.una)) {
+  if (tcb.ts.on && options.timestamps && options.tsecr !== 0) {
     const elapsed = seq.sub(timestampNow(tcb), options.tsecr);
     if (elapsed >= 0 && elapsed < MOST_ELAPSED) {
-      sample(rtt, Math.max(1, elapsed) * 1000, Math.ceil(pipe(tcb) / (2 * snd.mss)));
-      return;
+      const micros = Math.max(1, elapsed) * 1000;
+      sample(rtt, micros, Math.ceil(pipe(tcb) / (2 * snd.mss)));
+      return micros;
     }
   }
   resetBackoff(rtt);
+  return 0;
 }
 
 /** An echoed timestamp older than this is nonsense (ms). */

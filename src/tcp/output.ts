@@ -127,7 +127,6 @@ function sendNew(tcb: Tcb): void {
   const { snd, congestion, tcp, path } = tcb;
   const finDue = tcb.finQueued && !tcb.finSent;
   let unsent = unsentBytes(tcb);
-  tcb.cwndLimited = false;
   if (unsent === 0 && !finDue) return;
   const mss = sendMss(tcb);
   let inFlight = pipe(tcb);
@@ -175,7 +174,6 @@ function segmentLength(tcb: Tcb, unsent: number, usable: number, allowed: number
   if (usable <= 0) return -1;
   const most = Math.min(usable, allowed, MOST_PAYLOAD);
   if (allowed < Math.min(mss, unsent)) {
-    tcb.cwndLimited = true;
     // Congestion control counts in whole segments: crumbs wait for the next ACK.
     return -1;
   }
@@ -184,7 +182,6 @@ function segmentLength(tcb: Tcb, unsent: number, usable: number, allowed: number
     // Whole segments now, the rest when Nagle lets it go.
     return unsent > mss ? wholeSegments(unsent, mss) : -1;
   }
-  if (allowed <= usable) tcb.cwndLimited = true;
   if (most >= mss) return wholeSegments(most, mss);
   return most >= snd.maxWnd / 2 || tcb.override ? most : -1;
 }

@@ -22,8 +22,6 @@ import {
 } from './receive-pool.ts';
 import { add, geq, gt, lt, min, sub } from './seq.ts';
 
-export { createReceivePool, type ReceivePool } from './receive-pool.ts';
-
 /** Payloads below this are copied. Copying 4 KB costs some 150 ns; keeping it could pin a slab 16 times its size or more. */
 export const COPY_BELOW = 4096;
 /** What a chunk's own record is charged in {@link ReceiveBuffer.held}, in bytes. */

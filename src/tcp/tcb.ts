@@ -204,8 +204,6 @@ export interface Tcb {
   probed: boolean;
   /** Doublings of the interval between zero-window probes (SHLD-30). */
   probeBackoff: number;
-  /** The congestion window, not the user nor the peer's window, held the last flush back (RFC 7661). */
-  cwndLimited: boolean;
   /** Where the peer's FIN lies, once it was seen ahead of missing data; -1 before. */
   finAt: number;
   /** Override timeout of the silly window avoidance expired: send what there is (RFC 9293 3.8.6.2.1). */
@@ -331,7 +329,6 @@ export function createTcb(seed: TcbSeed): Tcb {
     probeNow: 'none',
     probed: false,
     probeBackoff: 0,
-    cwndLimited: false,
     finAt: -1,
     override: false,
     dirty: false,
