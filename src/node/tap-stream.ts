@@ -278,9 +278,12 @@ export interface TapModule {
  * Our addon if it loads, else an installed `tuntap2`, else throws ERR_TAP_UNAVAILABLE with the mend. Code written to the
  * interface of `tuntap2` runs on either.
  */
-export function loadTap(require: (id: string) => unknown = createRequire(import.meta.url)): TapModule {
+export function loadTap(
+  require: (id: string) => unknown = createRequire(import.meta.url),
+  load: () => unknown = loadAddon,
+): TapModule {
   try {
-    loadAddon();
+    load();
     return { Tap, source: 'tapstack' };
   } catch (error) {
     const other = tuntap2(require);
