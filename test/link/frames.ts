@@ -91,16 +91,16 @@ function pseudo(bytes: Uint8Array, network: number, family: 4 | 6, protocol: num
 }
 
 /**
- * A frame as a stack builds it: headers pushed, `inline` bytes of payload behind them, the rest in up to two ranges that meet
+ * A frame as a stack builds it: headers, `inline` bytes of payload behind them, the rest in up to two ranges that meet
  * at `joint`; checksum pending.
  */
 export function frameOf(spec: FrameSpec, gsoSize = 0, inline = 0, joint = 0): Frame {
   const { bytes, transport } = headerOf(spec);
   const { payload } = spec;
   const [frame] = makeFrames(1) as [Frame];
+  const { head } = frame;
+  frame.copyIn(bytes, 0, bytes.length);
   frame.copyIn(payload, 0, inline);
-  const head = frame.push(bytes.length);
-  frame.bytes.set(bytes, head);
   frame.checksumStart = head + transport;
   frame.checksumOffset = spec.protocol === 'udp' ? 6 : 16;
   frame.gsoSize = gsoSize;
@@ -183,4 +183,19 @@ export function noise(length: number, seed = 1): Uint8Array {
     s = (Math.imul(s, 1_103_515_245) + 12_345) >>> 0;
     return s >>> 24;
   });
+}
+
+/** All of `parts` in a row. */
+export function joined(parts: readonly Uint8Array[]): Uint8Array {
+  return Buffer.concat(parts);
+}
+
+/** True when two byte strings are equal. Much faster than a matcher that explains itself. */
+export function same(a: Uint8Array, b: Uint8Array): boolean {
+  return Buffer.compare(a, b) === 0;
+}
+
+/** The same for lists of them. */
+export function allSame(a: readonly Uint8Array[], b: readonly Uint8Array[]): boolean {
+  return a.length === b.length && a.every((bytes, i) => same(bytes, b[i]!));
 }
