@@ -27,6 +27,8 @@ export interface ArpLink {
   sendTo(frame: Frame, destination: Mac, etherType: number): void;
   /** An address has passed its probes, or was taken without: it may be used. */
   addressReady(address: InterfaceAddress): void;
+  /** An address in use is about to be given up. */
+  addressLosing(address: InterfaceAddress): void;
   /** Another station uses an address of ours. For `refused` and `lost` its state is now `duplicate`. */
   addressConflict(address: InterfaceAddress, mac: Mac, outcome: ConflictOutcome): void;
 }
@@ -114,6 +116,7 @@ export class Arp {
         }
       },
       ready: (address) => this.#link.addressReady(address),
+      losing: (address) => this.#link.addressLosing(address),
       conflict: (address, mac, outcome) => this.#conflict(address, mac, outcome),
     });
   }

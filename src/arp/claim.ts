@@ -47,6 +47,8 @@ export interface ClaimNeeds {
   announce(address: InterfaceAddress): void;
   /** The address may be used from now on; its state is set here. */
   ready(address: InterfaceAddress): void;
+  /** The address, in use until now, is about to be given up (2.4: "before abandoning an address"). */
+  losing(address: InterfaceAddress): void;
   /** Another station, `mac`, uses the address. For `refused` and `lost` its state is now `duplicate`. */
   conflict(address: InterfaceAddress, mac: Mac, outcome: ConflictOutcome): void;
 }
@@ -172,6 +174,7 @@ export class Claims {
 
   #giveUp({ address }: Claim, mac: Mac, outcome: ConflictOutcome): void {
     this.stop(address);
+    if (outcome === 'lost') this.#needs.losing(address);
     address.state = 'duplicate';
     this.#needs.conflict(address, mac, outcome);
   }

@@ -59,6 +59,8 @@ export interface InterfaceHost {
   readonly trace: Trace;
   /** An address came into use (its state is usable), changed its state, or is gone (it is not in `addresses` any more). */
   addressChanged(netif: Interface, address: InterfaceAddress): void;
+  /** An address in use is about to be given up to another station: the last moment to send from it. */
+  addressLosing(netif: Interface, address: InterfaceAddress): void;
   addressConflict(netif: Interface, address: InterfaceAddress, mac: Mac, outcome: ConflictOutcome): void;
   /** Went up or down. */
   linkChanged(netif: Interface): void;
@@ -217,6 +219,10 @@ export class Interface implements NetInterface {
   /** Told by {@link NeighbourProtocol}s. */
   addressReady(address: InterfaceAddress): void {
     this.#host.addressChanged(this, address);
+  }
+
+  addressLosing(address: InterfaceAddress): void {
+    this.#host.addressLosing(this, address);
   }
 
   addressConflict(address: InterfaceAddress, mac: Mac, outcome: ConflictOutcome): void {

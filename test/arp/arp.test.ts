@@ -168,7 +168,7 @@ describe('hostile', () => {
     b.pass(9 * SECOND);
     expect(b.receive(arpFrame(REQUEST, THEIRS, '10.0.0.1', '10.0.0.9'))).toBe('arp conflict');
     expect(b.port.take()).toEqual([]);
-    expect(b.events.slice(-2)).toEqual(['10.0.0.1 duplicate', '10.0.0.1 conflict: lost']);
+    expect(b.events.slice(-3)).toEqual(['10.0.0.1 losing', '10.0.0.1 duplicate', '10.0.0.1 conflict: lost']);
     expect(b.netif.neighbours.size).toBe(0);
     b.receive(arpFrame(REQUEST, THEIRS, '10.0.0.2', '10.0.0.1'));
     expect(b.port.take()).toEqual([]);

@@ -57,6 +57,7 @@ export function bench(options: Partial<InterfaceOptions> = {}) {
     random: seededRandom(7),
     trace: new Trace(),
     addressChanged: (_i, a: InterfaceAddress) => events.push(`${a.address} ${a.state}`),
+    addressLosing: (_i, a) => events.push(`${a.address} losing`),
     addressConflict: (_i, a, _mac, outcome) => events.push(`${a.address} conflict: ${outcome}`),
     linkChanged: (i) => events.push(i.up ? 'up' : 'down'),
     unreachable: (_i, n, packets) => events.push(`${n.address} unreachable: ${packets.length}`),
