@@ -6,7 +6,8 @@ import type { newIcmpCounters, newIgmpCounters, newIpCounters } from '../ipv4/co
 import type { Ipv4 } from '../ipv4/ipv4.ts';
 import { currentlyEstablished, type Tcp, type TcpCounters } from '../tcp/tcp.ts';
 import type { Udp } from '../udp/udp.ts';
-import type { Interface, InterfaceCounters } from './interface.ts';
+import type { Interface } from './interface.ts';
+import type { InterfaceCounters } from './interface-counters.ts';
 
 /** One interface: RFC 2863's names, and what no MIB has under plain words. */
 export interface InterfaceReport extends InterfaceCounters, ArpCounters {

@@ -24,6 +24,8 @@ import { Ethernet, groupMac, type VlanOptions } from '../ether/ethernet.ts';
 import { MAX_NEIGHBOURS, type Neighbour, NeighbourCache } from '../ether/neighbour.ts';
 import { type PendingPacket, restore } from '../ether/pending.ts';
 import { AddressBook, type Lifetimes } from './addresses.ts';
+import { GroupFilter } from './group-filter.ts';
+import { emptyCounters, type InterfaceCounters } from './interface-counters.ts';
 import { TransmitRing } from './ring.ts';
 import { isUsable } from './route.ts';
 
@@ -68,23 +70,6 @@ export interface InterfaceHost {
   unreachable(netif: Interface, neighbour: Neighbour, packets: readonly PendingPacket[]): void;
 }
 
-/** RFC 2863's ifTable and ifXTable. Octets count whole frames without their checksum. */
-export interface InterfaceCounters {
-  ifInOctets: number;
-  ifInUcastPkts: number;
-  ifInMulticastPkts: number;
-  ifInBroadcastPkts: number;
-  ifInDiscards: number;
-  ifInErrors: number;
-  ifInUnknownProtos: number;
-  ifOutOctets: number;
-  ifOutUcastPkts: number;
-  ifOutMulticastPkts: number;
-  ifOutBroadcastPkts: number;
-  ifOutDiscards: number;
-  ifOutErrors: number;
-}
-
 export class Interface implements NetInterface {
   readonly index: number;
   readonly name: string;
@@ -101,7 +86,7 @@ export class Interface implements NetInterface {
   readonly #book: AddressBook;
   readonly #claims = new Map<InterfaceAddress, ClaimOptions>();
   readonly #ring = new TransmitRing();
-  readonly #groups: { readonly group: Address; members: number }[] = [];
+  readonly #groups: GroupFilter;
   readonly #groupMac: Mac = new Uint8Array(MAC_LENGTH);
   /** Neighbours whose address is known and whose packets could not all be queued yet. */
   readonly #resolved = new Set<Neighbour>();
@@ -126,6 +111,7 @@ export class Interface implements NetInterface {
       promiscuous: loopback || (options.promiscuous ?? false),
       ...(vlan === undefined ? {} : { vlan }),
     });
+    this.#groups = new GroupFilter(this.ethernet);
     this.neighbours = new NeighbourCache(
       {
         clock,
@@ -247,30 +233,15 @@ export class Interface implements NetInterface {
    * {@link leaveGroup}. Throws RangeError for an address that is no group.
    */
   joinGroup(group: Address): void {
-    if (!group.isMulticast) throw new RangeError(`not a multicast address: ${group}`);
-    const entry = this.#groups.find((g) => g.group.equals(group));
-    if (entry !== undefined) {
-      entry.members++;
-      return;
-    }
-    this.#groups.push({ group, members: 1 });
-    this.ethernet.join(groupMac(group.family, group.w3));
+    this.#groups.join(group);
   }
 
   leaveGroup(group: Address): void {
-    const at = this.#groups.findIndex((g) => g.group.equals(group));
-    const entry = this.#groups[at];
-    if (entry === undefined || --entry.members > 0) return;
-    this.#groups.splice(at, 1);
-    this.ethernet.leave(groupMac(group.family, group.w3));
-  }
-
-  hasGroup(group: Address): boolean {
-    return this.#groups.some((g) => g.group.equals(group));
+    this.#groups.leave(group);
   }
 
   get groups(): Address[] {
-    return this.#groups.map((g) => g.group);
+    return this.#groups.list();
   }
 
   // ---- up
@@ -443,22 +414,4 @@ export class Interface implements NetInterface {
       }
     }
   }
-}
-
-function emptyCounters(): InterfaceCounters {
-  return {
-    ifInOctets: 0,
-    ifInUcastPkts: 0,
-    ifInMulticastPkts: 0,
-    ifInBroadcastPkts: 0,
-    ifInDiscards: 0,
-    ifInErrors: 0,
-    ifInUnknownProtos: 0,
-    ifOutOctets: 0,
-    ifOutUcastPkts: 0,
-    ifOutMulticastPkts: 0,
-    ifOutBroadcastPkts: 0,
-    ifOutDiscards: 0,
-    ifOutErrors: 0,
-  };
 }

@@ -9,11 +9,11 @@
 //   deliver()         the application hears what happened, and may call anything: nothing is under way
 
 import type { ConflictOutcome } from '../arp/claim.ts';
-import { LOOPBACK_V4 } from '../base/address.ts';
+import { type Address, LOOPBACK_V4, LOOPBACK_V6 } from '../base/address.ts';
 import { countDrop, type DropCounts, type Verdict } from '../base/drop.ts';
-import { PROTOCOL_TCP, PROTOCOL_UDP } from '../base/ip.ts';
+import { type IpOutput, PROTOCOL_TCP, PROTOCOL_UDP } from '../base/ip.ts';
 import type { Mac } from '../base/mac.ts';
-import { ETHERTYPE_IPV4, type InterfaceAddress, type NetInterface } from '../base/netif.ts';
+import { ETHERTYPE_IPV4, ETHERTYPE_IPV6, type InterfaceAddress, type NetInterface } from '../base/netif.ts';
 import type { Packet } from '../base/packet.ts';
 import type { Random } from '../base/random.ts';
 import type { Slab } from '../base/slab.ts';
@@ -26,7 +26,7 @@ import { flush as flushTcp } from '../tcp/output.ts';
 import type { Tcb } from '../tcp/tcb.ts';
 import { allConnections, deliver as deliverTcp, type Tcp, type TcpConfig } from '../tcp/tcp.ts';
 import { createTcpTransport } from '../tcp/transport.ts';
-import { Udp } from '../udp/udp.ts';
+import { type MulticastService, Udp } from '../udp/udp.ts';
 import { type Counters, gather } from './counters.ts';
 import { Interface, type InterfaceHost, type InterfaceOptions } from './interface.ts';
 import { DualIpOutput } from './ip-output.ts';
@@ -100,6 +100,7 @@ export class Stack implements Ipv4Needs, Clock {
   readonly #interfaces: Interface[] = [];
   readonly #layers = new Map<number, NetworkLayer>();
   readonly #duties: Duty[];
+  readonly #groups: Record<4 | 6, MulticastService | undefined> = { 4: undefined, 6: undefined };
   readonly #loopbackPort = new LoopbackPort();
   readonly #host: InterfaceHost;
   /** Addresses that have routes now. */
@@ -121,7 +122,8 @@ export class Stack implements Ipv4Needs, Clock {
     const made = createTcpTransport({ ip, random, timers, trace, now, ...(tcp && { config: tcp }) });
     this.tcp = made.tcp;
     this.ipv4.register(PROTOCOL_TCP, made.transport);
-    this.udp = new Udp({ output: ip, groups: this.ipv4.igmp, random, trace, drops: this.drops });
+    this.#groups[4] = this.ipv4.igmp;
+    this.udp = new Udp({ output: ip, groups: this.#multicast(), random, trace, drops: this.drops });
     this.ipv4.register(PROTOCOL_UDP, this.udp);
     this.#layers.set(ETHERTYPE_IPV4, this.ipv4);
     this.#duties = [this.ipv4, new TcpDuty(this.tcp), this.udp];
@@ -310,13 +312,37 @@ export class Stack implements Ipv4Needs, Clock {
     else observer.conflict?.(event.netif, event.address, event.mac, event.outcome);
   }
 
-  // ---- what IPv4 asks for
+  // ---- network layers
 
-  groupJoined(netif: NetInterface, group: Parameters<Interface['joinGroup']>[0]): void {
+  /** Puts IPv6 beside IPv4: on every interface there is and will be. `groups` is its MLD. Once, before the first round. */
+  addIpv6(layer: NetworkLayer & IpOutput, groups: MulticastService): void {
+    this.#layers.set(ETHERTYPE_IPV6, layer);
+    this.#duties.unshift(layer);
+    this.#groups[6] = groups;
+    this.ip.setIpv6(layer);
+    for (const netif of this.#interfaces) this.#attach(netif, ETHERTYPE_IPV6, layer);
+    this.loopback.addAddress({ address: LOOPBACK_V6, prefixLength: 128 });
+  }
+
+  /** IGMP or MLD by the group's family. */
+  #multicast(): MulticastService {
+    return {
+      multicastListen: (socket, index, group, mode, sources) => {
+        const service = this.#groups[group.family];
+        return service === undefined
+          ? 'EAFNOSUPPORT'
+          : service.multicastListen(socket, index, group, mode, sources);
+      },
+    };
+  }
+
+  /** Told by IGMP and MLD: opens and shuts the link's filter. */
+
+  groupJoined(netif: NetInterface, group: Address): void {
     (netif as Interface).joinGroup(group);
   }
 
-  groupLeft(netif: NetInterface, group: Parameters<Interface['leaveGroup']>[0]): void {
+  groupLeft(netif: NetInterface, group: Address): void {
     (netif as Interface).leaveGroup(group);
   }
 }
