@@ -3,8 +3,9 @@
 // Up is a table, down is a call: no lower layer knows an upper one; here handlers are entered under EtherTypes and protocol
 // numbers. Nothing here, or below, reads a clock, waits, or draws a number: `now` and `random` are handed in.
 //
-//   advance(now)      the time of the round; timers that are due fire        \ change state, and put short answers
-//   input(i, packet)  one received frame                                     / (ARP, ICMP) into the transmit rings
+//   setTime(now)      the time of the round
+//   input(i, packet)  one received frame                                     \ change state, and put short answers
+//   advance(now)      timers that are due fire                               / (ARP, ICMP) into the transmit rings
 //   flush()           what connections have to say follows, and the devices take it
 //   deliver()         the application hears what happened, and may call anything: nothing is under way
 
@@ -140,14 +141,18 @@ export class Stack implements Ipv4Needs, Clock {
   }
 
   /**
-   * Tells the time and fires what is due. Call it when a round begins, so that what is received is timed rightly, and again
-   * whenever time has passed. Time never runs backwards: an earlier `now` counts as no progress.
+   * Tells the time and fires nothing: for what comes before {@link advance} in a round. Frames that wait are received at the
+   * time they are read, and an ACK among them still stops the timer that it came to stop. Time never runs backwards.
    */
+  setTime(now: Micros): void {
+    if (now <= this.#now) return;
+    this.#now = now;
+    this.tcp.now = now;
+  }
+
+  /** Tells the time and fires what is due. */
   advance(now: Micros): void {
-    if (now > this.#now) {
-      this.#now = now;
-      this.tcp.now = now;
-    }
+    this.setTime(now);
     this.timers.advance(this.#now);
   }
 
