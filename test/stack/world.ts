@@ -36,7 +36,7 @@ export class Node {
   /** One round. True when something happened. */
   round(now: Micros): boolean {
     const { stack } = this;
-    stack.advance(now);
+    stack.setTime(now);
     let received = 0;
     for (const { device, netif } of this.links) {
       device.advance(now);
@@ -45,6 +45,7 @@ export class Node {
         stack.input(netif, packet);
       }, 64);
     }
+    stack.advance(now);
     const busy = received > 0 || stack.pending;
     stack.flush();
     stack.deliver();
