@@ -40,8 +40,9 @@ export class NetError extends Error {
   readonly code: ErrorCode;
   readonly errno: number;
   readonly syscall: string;
-  readonly address?: string;
-  readonly port?: number;
+  // Declared only, so that an error without them has no such property: Node's have none, and print none.
+  declare readonly address?: string;
+  declare readonly port?: number;
 
   constructor(code: ErrorCode, syscall: string, where: { address?: string; port?: number } = {}) {
     const place =

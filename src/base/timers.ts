@@ -64,15 +64,16 @@ export class TimerQueue {
   /** Fires every timer whose deadline is at or before `now`, earliest first. A timer may re-arm itself. */
   advance(now: Micros): void {
     for (let timer = this.#heap[0]; timer !== undefined && timer.key <= now; timer = this.#heap[0]) {
-      if (timer.deadline <= now) {
+      if (timer.deadline === NEVER) {
+        this.#take(0);
+      } else if (timer.deadline > timer.key) {
+        // It was moved: put it where it belongs, even if it is due, or it would come before earlier ones.
+        timer.key = timer.deadline;
+        this.#down(0);
+      } else {
         this.#take(0);
         timer.deadline = NEVER;
         timer.fire(now);
-      } else if (timer.deadline === NEVER) {
-        this.#take(0);
-      } else {
-        timer.key = timer.deadline;
-        this.#down(0);
       }
     }
   }
