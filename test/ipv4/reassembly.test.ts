@@ -110,7 +110,7 @@ describe('RFC 791 3.2, RFC 815: reassembly', () => {
           expect(host.ipv4.reassembly.bytes).toBe(0);
         },
       ),
-      { numRuns: 60 },
+      { numRuns: 30 },
     );
   });
 
