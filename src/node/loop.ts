@@ -44,6 +44,8 @@ export interface LoopOptions {
   readonly direct: boolean;
   /** Sets the stack's clock before a user's call, without firing timers. */
   readonly setTime: (now: Micros) => void;
+  /** Called when a round is over. */
+  readonly afterRound?: () => void;
 }
 
 export class Loop<I extends NetInterface = NetInterface> {
@@ -59,8 +61,8 @@ export class Loop<I extends NetInterface = NetInterface> {
   #timer: NodeJS.Timeout | undefined;
   #timerAt: Micros = NEVER;
   #deferred: Deferred[] = [];
-  #closing: Deferred[] = [];
-  #closer: NodeJS.Immediate | undefined;
+  #after: Deferred[] = [];
+  #afterImmediate: NodeJS.Immediate | undefined;
   #holds = 0;
   /** A timer that never matters but for being referenced: the cheapest thing that keeps a Node process alive. */
   readonly #anchor: NodeJS.Timeout;
@@ -98,16 +100,19 @@ export class Loop<I extends NetInterface = NetInterface> {
     process.nextTick(this.#settleNow);
   }
 
-  /** Calls `task.resume()` soon, from the loop. */
+  /** Calls `task.resume()` between this tick's flush and its deliver. */
   defer(task: Deferred): void {
     this.#deferred.push(task);
     this.touch();
   }
 
-  /** Calls `task.resume()` when the event loop comes round, as libuv does with closed handles: after this round's events. */
-  whenClosed(task: Deferred): void {
-    this.#closing.push(task);
-    this.#closer ??= setImmediate(this.#runClosing);
+  /**
+   * Calls `task.resume()` in the next check phase: where libuv would report bytes that wait, a shutdown that is done or a
+   * handle that is closed. Node's streams count on that being after all the ticks and promises of the present event.
+   */
+  afterEvents(task: Deferred): void {
+    this.#after.push(task);
+    this.#afterImmediate ??= setImmediate(this.#runAfter);
   }
 
   /** One more reason to keep the process alive. */
@@ -160,6 +165,7 @@ export class Loop<I extends NetInterface = NetInterface> {
     }
     this.#running = false;
     this.#settle(time);
+    this.#options.afterRound?.();
   };
 
   #receive(time: Micros): void {
@@ -207,11 +213,16 @@ export class Loop<I extends NetInterface = NetInterface> {
     for (const task of tasks) task.resume();
   }
 
-  readonly #runClosing = (): void => {
-    const tasks = this.#closing;
-    this.#closing = [];
-    this.#closer = undefined;
+  readonly #runAfter = (): void => {
+    const tasks = this.#after;
+    this.#after = [];
+    this.#afterImmediate = undefined;
+    const time = now();
+    if (!this.#closed) this.#options.setTime(time);
+    this.#running = true;
     for (const task of tasks) task.resume();
+    this.#running = false;
+    if (!this.#closed) this.#settle(time);
   };
 
   /** Sets the one timer, only ever to an earlier time: a late deadline is found when the early one passes. */

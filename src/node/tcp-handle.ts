@@ -112,6 +112,7 @@ export class TcpHandle extends NativeStream implements TcpUser {
   #userBuffer: Uint8Array | undefined;
   #wantsRead = false;
   #ended = false;
+  #restarting = false;
   #deferred = false;
   #error: ErrorCode | undefined;
   #connectRequest: Request | undefined;
@@ -348,7 +349,10 @@ export class TcpHandle extends NativeStream implements TcpUser {
     this.#wantsRead = true;
     this.#update();
     // Never from within this call: Node expects bytes from the event loop.
-    if (this.#somethingToRead()) this.#later();
+    if (this.#somethingToRead() && !this.#restarting) {
+      this.#restarting = true;
+      this.#ground.loop.afterEvents({ resume: () => this.#restart() });
+    }
     return 0;
   }
 
@@ -368,17 +372,8 @@ export class TcpHandle extends NativeStream implements TcpUser {
     return readableBytes(tcb) > 0 || tcb.receiveEnded || tcb.state === 'CLOSED';
   }
 
-  #later(): void {
-    if (this.#deferred) return;
-    this.#deferred = true;
-    this.#ground.loop.defer(this);
-  }
-
-  /** From the loop, after {@link readStart}, {@link onwrite} or {@link onshutdown}. */
-  resume(): void {
-    this.#deferred = false;
-    if (this.#closing) return;
-    if (this.#writes.length > 0 || this.#shutdownRequest !== undefined) this.#pump();
+  #restart(): void {
+    this.#restarting = false;
     this.#deliver();
   }
 
@@ -556,7 +551,7 @@ export class TcpHandle extends NativeStream implements TcpUser {
       this.#complete(write, 0);
       if (this.#closing) return;
     }
-    if (this.#shutdownRequest !== undefined) this.#finishShutdown(0);
+    this.#finishShutdown(0);
   }
 
   #complete({ request, native }: Write, status: number): void {
@@ -564,22 +559,23 @@ export class TcpHandle extends NativeStream implements TcpUser {
     else if (request.oncomplete !== undefined) this.#context.run(request.oncomplete, request, status);
   }
 
-  /** CLOSE of the send half, after the writes that wait. 1 says: done before the call returned. */
+  /** CLOSE of the send half, after the writes that wait. */
   shutdown(request: Request): number {
     const tcb = this.#tcb;
     if (tcb === undefined || tcb.state === 'CLOSED') return errnoOf('ENOTCONN');
-    if (this.#writes.length > 0) {
-      this.#shutdownRequest = request;
-      this.#update();
-      return 0;
-    }
+    this.#shutdownRequest = request;
+    this.#update();
+    if (this.#writes.length > 0) return 0;
     this.#ground.loop.touch();
+    // The FIN may leave with the last bytes; the socket hears of it later, as from libuv.
     shutdown(tcb);
-    return 1;
+    this.#ground.loop.afterEvents({ resume: () => this.#finishShutdown(0) });
+    return 0;
   }
 
   #finishShutdown(status: number): void {
-    const request = this.#shutdownRequest!;
+    const request = this.#shutdownRequest;
+    if (request === undefined) return;
     this.#shutdownRequest = undefined;
     if (status === 0) shutdown(this.#tcb!);
     this.#update();
@@ -597,6 +593,12 @@ export class TcpHandle extends NativeStream implements TcpUser {
     return this.readStop();
   }
 
+  /** From the loop, after {@link onwrite}. */
+  resume(): void {
+    this.#deferred = false;
+    if (!this.#closing) this.#pump();
+  }
+
   isClosing(): boolean {
     return this.#closing;
   }
@@ -609,19 +611,17 @@ export class TcpHandle extends NativeStream implements TcpUser {
     this.bytesWritten += bytes;
     this.#writes.push({ request, native: true, chunks, index: 0, offset: 0, bytes });
     this.#update();
-    // C++ wants to hear of the end after this call has returned: the loop's next turn sends and completes it.
-    this.#later();
+    // C++ wants to hear of the end after this call has returned: the end of this tick sends and completes it.
+    if (!this.#deferred) {
+      this.#deferred = true;
+      this.#ground.loop.defer(this);
+    }
     return 0;
   }
 
   onshutdown(request: Request): number {
-    const tcb = this.#tcb;
-    if (tcb === undefined) return errnoOf('ENOTCONN');
-    this.#shutdownRequest = request;
     this.#shutdownIsNative = true;
-    this.#update();
-    this.#later();
-    return 0;
+    return this.shutdown(request);
   }
 
   // Closing.
@@ -629,7 +629,7 @@ export class TcpHandle extends NativeStream implements TcpUser {
   /** Both halves. What TCP has in its send buffer still goes; what waits here is cancelled, as libuv does. */
   close(closed?: Closed): void {
     if (this.#closing) {
-      if (closed !== undefined) this.#ground.loop.whenClosed({ resume: closed });
+      if (closed !== undefined) this.#ground.loop.afterEvents({ resume: closed });
       return;
     }
     this.#closing = true;
@@ -643,7 +643,7 @@ export class TcpHandle extends NativeStream implements TcpUser {
       close(tcb);
     }
     this.#update();
-    this.#ground.loop.whenClosed({ resume: () => this.#finishClose() });
+    this.#ground.loop.afterEvents({ resume: () => this.#finishClose() });
   }
 
   /** RST, then as {@link close}. */
@@ -673,7 +673,7 @@ export class TcpHandle extends NativeStream implements TcpUser {
   #finishClose(): void {
     this.#finishConnect(UV_ECANCELED);
     for (const write of this.#writes.splice(0)) this.#complete(write, UV_ECANCELED);
-    if (this.#shutdownRequest !== undefined) this.#finishShutdown(UV_ECANCELED);
+    this.#finishShutdown(UV_ECANCELED);
     this.#update();
     const closed = this.#closed;
     this.#closed = undefined;
@@ -727,7 +727,7 @@ export class TcpHandle extends NativeStream implements TcpUser {
     if (this.#closing) return;
     const status = errnoOf(error ?? 'EPIPE');
     for (const write of this.#writes.splice(0)) this.#complete(write, status);
-    if (this.#shutdownRequest !== undefined) this.#finishShutdown(errnoOf('ENOTCONN'));
+    this.#finishShutdown(errnoOf('ENOTCONN'));
     this.#update();
   }
 }
