@@ -39,12 +39,13 @@ export class Forwarder {
   forward(from: NetInterface, packet: Packet): Verdict {
     // RFC 1812 5.3.4: what came as a link broadcast or multicast is not passed on. RFC 3927 7: nor are link-local addresses.
     if (packet.linkCast !== UNICAST || isLinkLocal(packet.d3) || isLinkLocal(packet.s3)) return 'not for us';
+    const destination = packet.destination();
+    if (this.#output.isBroadcast(destination)) return 'not for us'; // RFC 2644: directed broadcasts, neither
     if (packet.ttl <= 1) {
       // RFC 1812 5.3.1
       this.#icmp.complain(packet, TIME_EXCEEDED, TTL_EXCEEDED, 0);
       return 'ttl exceeded';
     }
-    const destination = packet.destination();
     const route = this.#needs.routes.lookup(destination, undefined, 0);
     if (typeof route === 'string') {
       this.#counters.ipSystemStatsInNoRoutes++;

@@ -180,6 +180,13 @@ export class Igmp implements Transport {
     return filter !== undefined && filter.sources.has(source) === (filter.mode === 'include');
   }
 
+  /** True when the interface is in `group` at all: IGMP itself is not subject to source filtering (RFC 3376 3.2). */
+  isMember(interfaceIndex: number, group: number): boolean {
+    const membership = this.#memberships.get(interfaceIndex);
+    if (membership === undefined) return false;
+    return group === ALL_SYSTEMS.w3 || (membership.groups.get(group)?.sockets.size ?? 0) > 0;
+  }
+
   /** The groups of an interface, for status pages. */
   groups(interfaceIndex: number): { group: Address; mode: FilterMode; sources: Address[] }[] {
     const membership = this.#memberships.get(interfaceIndex);

@@ -250,7 +250,11 @@ export class Ipv4 implements IpOutput {
     }
     if (multicast) {
       this.counters.ipSystemStatsInMcastPkts++;
-      return this.igmp.accepts(from.index, destination, source) ? undefined : 'not for us';
+      const wanted =
+        packet.protocol === PROTOCOL_IGMP
+          ? this.igmp.isMember(from.index, destination)
+          : this.igmp.accepts(from.index, destination, source);
+      return wanted ? undefined : 'not for us';
     }
     if (broadcast) {
       this.counters.ipSystemStatsInBcastPkts++;
