@@ -195,8 +195,11 @@ export class Cutter {
   /** Writes the headers of the segment that carries payload [from, to) at `start` of `bytes`. */
   #header(bytes: Uint8Array, view: DataView, start: number, from: number, to: number): void {
     const headers = this.#headers;
-    const own = this.#own.bytes;
-    for (let i = 0; i < headers.payload; i++) bytes[start + i] = own[i]!;
+    const own = this.#own;
+    // For so few bytes, words by hand are three times as fast as a copy of arrays.
+    let i = 0;
+    for (const stop = headers.payload - 3; i < stop; i += 4) view.setInt32(start + i, own.view.getInt32(i));
+    for (; i < headers.payload; i++) bytes[start + i] = own.bytes[i]!;
     at.resizeIp(view, start, headers, headers.payload + to - from, this.taken);
     const transport = start + headers.transport;
     const length = headers.payload - headers.transport + to - from;
