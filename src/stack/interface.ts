@@ -155,7 +155,12 @@ export class Interface implements NetInterface {
     this.#up = up;
     if (up) {
       // RFC 5227 2.1: also when the link becomes active.
-      for (const address of this.addresses) this.#claim(address);
+      for (const address of this.addresses) {
+        const was = isUsable(address);
+        this.#claim(address);
+        // Being probed again: until that is over it is not ours to use.
+        if (was && !isUsable(address)) this.#host.addressChanged(this, address);
+      }
     } else {
       for (const address of this.addresses) this.#protocols[address.address.family]?.release(address);
       this.counters.ifOutDiscards += this.#ring.clear();

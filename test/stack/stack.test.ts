@@ -296,6 +296,20 @@ describe('what ends', () => {
     expect(server.received).toBe(5);
   });
 
+  it('RFC 5227 2.1: an address that is probed again when the link comes up is not ours until then', () => {
+    const { world, a, ia } = twoHosts();
+    ia.addAddress(cidr('10.0.0.5/24'), { probe: true });
+    expect(a.stack.ip.isLocal(ip('10.0.0.5'))).toBe(false);
+    world.pass(10 * SECOND);
+    expect(a.stack.ip.isLocal(ip('10.0.0.5'))).toBe(true);
+    ia.setUp(false);
+    ia.setUp(true);
+    expect(a.stack.ip.isLocal(ip('10.0.0.5'))).toBe(false);
+    expect(a.stack.routes.isLocal(ip('10.0.0.5'))).toBe(false);
+    world.pass(10 * SECOND);
+    expect(a.stack.ip.isLocal(ip('10.0.0.5'))).toBe(true);
+  });
+
   it('RFC 5227 2.4: connections of an address that is lost are reset before it is abandoned', () => {
     const { world, a, b, ia } = twoHosts();
     const server = new Client();
