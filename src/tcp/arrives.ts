@@ -196,6 +196,7 @@ function synSent(tcb: Tcb, seg: Segment): Verdict {
   establish(tcb);
   // "an acknowledgment MUST be sent": now, so that the peer's accept does not wait for our first data.
   ackNow(tcb);
+  takeOffSyn(tcb, seg);
   return textAndFin(tcb, seg);
 }
 
@@ -256,7 +257,7 @@ function checkSequence(tcb: Tcb, seg: Segment): Verdict {
       touch(tcb);
       return 'old duplicate';
     }
-    trimSyn(seg);
+    takeOffSyn(tcb, seg);
   }
   if (tcb.ts.on && !isRst(seg)) {
     const stale = checkTimestamps(tcb, seg);
@@ -281,11 +282,13 @@ function checkSequence(tcb: Tcb, seg: Segment): Verdict {
   return undefined;
 }
 
-/** In a simultaneous open the peer's SYN,ACK repeats a SYN that we have: only its ACK is news (Figure 8). */
-function trimSyn(seg: Segment): void {
+/** Leaves of a segment what follows its SYN: in a simultaneous open the ACK is the news (Figure 8), else data or a FIN may be. */
+function takeOffSyn(tcb: Tcb, seg: Segment): void {
   seg.flags &= ~SYN;
   seg.seq = seq.add(seg.seq, 1);
   seg.len -= 1;
+  // The window of a SYN is never scaled (RFC 7323 2.2), that of what is left of it is.
+  seg.wnd >>>= tcb.snd.scale;
 }
 
 function checkTimestamps(tcb: Tcb, seg: Segment): Verdict {

@@ -360,3 +360,32 @@ export function craft(fields: {
   bytes.set(data, length);
   return bytes;
 }
+
+/**
+ * A segment as `tcb`'s peer would send it, for {@link Pair.inject}: next in both sequences, with the timestamp that PAWS wants
+ * unless `options` says otherwise.
+ */
+export function fromPeer(
+  tcb: Tcb,
+  fields: Partial<Parameters<typeof craft>[0]> & { flags: number },
+): Uint8Array {
+  return craft({
+    sourcePort: tcb.remotePort,
+    destinationPort: tcb.localPort,
+    seq: tcb.receiveBuffer.nxt,
+    ack: tcb.snd.nxt,
+    options: stamp(tcb),
+    ...fields,
+  });
+}
+
+/** A timestamps option that PAWS takes, or nothing. */
+export function stamp(tcb: Tcb, tsval = tcb.ts.recent, tsecr = 0): Uint8Array {
+  if (!tcb.ts.on) return new Uint8Array(0);
+  const bytes = new Uint8Array(12);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, 0x0101080a);
+  view.setUint32(4, tsval);
+  view.setUint32(8, tsecr);
+  return bytes;
+}

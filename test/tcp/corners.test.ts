@@ -1,0 +1,45 @@
+// Corners of the machine, each named by the clause that decides it.
+
+import { describe, expect, test } from 'vitest';
+import type { IpError } from '../../src/base/ip.ts';
+import { ACK, FIN, SYN } from '../../src/tcp/header.ts';
+import type { Tcb } from '../../src/tcp/tcb.ts';
+import { craft, type Log, Pair, pattern } from './pair.ts';
+
+/** Both connections forget what they agreed on. */
+function _without(what: 'timestamps' | 'sack', ...tcbs: Tcb[]): void {
+  for (const tcb of tcbs) {
+    if (what === 'sack') tcb.sackOn = false;
+    else tcb.ts.on = false;
+  }
+}
+
+/** An ICMP error about a segment of `tcb` that starts at `seq`. */
+function _errorAbout(tcb: Tcb, kind: IpError['kind'], seq: number, mtu = 0): IpError {
+  const view = new DataView(new ArrayBuffer(8));
+  view.setUint16(0, tcb.localPort);
+  view.setUint16(2, tcb.remotePort);
+  view.setUint32(4, seq);
+  const { local: source, remote: destination } = tcb;
+  return { kind, mtu, source, destination, reporter: destination, view, at: 0, end: 8 };
+}
+
+describe('3.10.7.3: SYN-SENT', () => {
+  test('data and FIN behind a SYN,ACK start one after the SYN', () => {
+    const pair = new Pair({ filter: () => false });
+    const client = pair.open();
+    pair.settle();
+    const answer = {
+      sourcePort: 80,
+      destinationPort: client.localPort,
+      seq: 0xffff_fffe,
+      ack: client.snd.nxt,
+    };
+    pair.inject(pair.client, craft({ ...answer, flags: SYN | ACK | FIN, data: pattern(10) }));
+    pair.settle();
+    const log = client.user as Log;
+    expect(log.received).toEqual([...pattern(10)]);
+    expect(client.state).toBe('CLOSE-WAIT');
+    expect(client.receiveBuffer.nxt).toBe(10);
+  });
+});
