@@ -185,7 +185,6 @@ function synSent(tcb: Tcb, seg: Segment): Verdict {
   if (!isAck(seg)) {
     // Simultaneous open (MUST-10, Figure 8): answer with a SYN,ACK.
     enter(tcb, 'SYN-RECEIVED');
-    snd.nxt = tcb.iss;
     tcb.sendSyn = true;
     touch(tcb);
     return undefined;

@@ -43,3 +43,33 @@ describe('3.10.7.3: SYN-SENT', () => {
     expect(client.receiveBuffer.nxt).toBe(10);
   });
 });
+
+describe('MUST-10: simultaneous open', () => {
+  function opening() {
+    const pair = new Pair({ filter: () => false });
+    const client = pair.open();
+    pair.settle();
+    const peer = { sourcePort: 80, destinationPort: client.localPort, seq: 7000 };
+    return { pair, client, peer };
+  }
+
+  test('the SYN and the SYN,ACK of the peer arrive in one round', () => {
+    const { pair, client, peer } = opening();
+    pair.inject(pair.client, craft({ ...peer, flags: SYN }));
+    pair.inject(pair.client, craft({ ...peer, flags: SYN | ACK, ack: client.iss + 1 }));
+    expect(client.state).toBe('ESTABLISHED');
+    pair.settle();
+    expect(pair.log.some((line) => line.includes('RST'))).toBe(false);
+  });
+
+  test('RFC 7323 2.2: the window of the SYN,ACK is not scaled', () => {
+    const { pair, client, peer } = opening();
+    const options = Uint8Array.of(3, 3, 7, 0);
+    pair.inject(pair.client, craft({ ...peer, flags: SYN, options }));
+    pair.settle();
+    pair.inject(pair.client, craft({ ...peer, flags: SYN | ACK, ack: client.iss + 1, wnd: 1000, options }));
+    expect(client.state).toBe('ESTABLISHED');
+    expect(client.snd.wnd).toBeLessThanOrEqual(1000);
+    expect(client.snd.wnd).toBeGreaterThan(800);
+  });
+});
