@@ -249,7 +249,7 @@ function otherwise(tcb: Tcb, seg: Segment): Verdict {
 
 /** First, check the sequence number; with timestamps, PAWS before it (RFC 7323 5.3). */
 function checkSequence(tcb: Tcb, seg: Segment): Verdict {
-  if (tcb.state === 'SYN-RECEIVED' && isSyn(seg) && seg.seq === tcb.irs) {
+  if (tcb.state === 'SYN-RECEIVED' && isSyn(seg) && !isRst(seg) && seg.seq === tcb.irs) {
     if (!isAck(seg)) {
       // The peer's SYN again: our SYN,ACK was lost.
       tcb.sendSyn = true;
@@ -321,7 +321,7 @@ function isAcceptable(tcb: Tcb, seg: Segment): boolean {
 /** MUST-66: with RCV.WND zero, "special allowance should be made to accept valid ACKs, URGs, and RSTs". The text is left
  * where it is, and the probe is answered. */
 function leaveText(tcb: Tcb, seg: Segment): boolean {
-  ackNow(tcb);
+  if (!isRst(seg)) ackNow(tcb);
   seg.len = 0;
   seg.dataLength = 0;
   seg.flags &= ~FIN;

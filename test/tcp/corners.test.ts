@@ -2,9 +2,11 @@
 
 import { describe, expect, test } from 'vitest';
 import type { IpError } from '../../src/base/ip.ts';
-import { ACK, FIN, SYN } from '../../src/tcp/header.ts';
+import { MILLISECOND, SECOND } from '../../src/base/time.ts';
+import { shutdown } from '../../src/tcp/calls.ts';
+import { ACK, FIN, RST, SYN } from '../../src/tcp/header.ts';
 import type { Tcb } from '../../src/tcp/tcb.ts';
-import { craft, type Log, Pair, pattern } from './pair.ts';
+import { craft, fromPeer, type Log, Pair, pattern } from './pair.ts';
 
 /** Both connections forget what they agreed on. */
 function _without(what: 'timestamps' | 'sack', ...tcbs: Tcb[]): void {
@@ -71,5 +73,35 @@ describe('MUST-10: simultaneous open', () => {
     expect(client.state).toBe('ESTABLISHED');
     expect(client.snd.wnd).toBeLessThanOrEqual(1000);
     expect(client.snd.wnd).toBeGreaterThan(800);
+  });
+});
+
+describe('3.5.2: nothing answers a reset', () => {
+  test('a SYN,RST in SYN-RECEIVED', () => {
+    const pair: Pair = new Pair({ filter: (wire) => wire.from === pair.client });
+    const { listener } = pair.listen();
+    const client = pair.open();
+    pair.run(100 * MILLISECOND);
+    const before = pair.log.length;
+    const half = [...listener.halfOpen][0]!;
+    pair.inject(pair.server, fromPeer(half, { flags: SYN | RST, seq: client.iss }));
+    pair.settle();
+    expect(pair.log.length).toBe(before);
+    expect(half.state).toBe('SYN-RECEIVED');
+  });
+
+  test('a reset with data that meets a window of zero in TIME-WAIT', () => {
+    const pair = new Pair();
+    const { client, server } = pair.connect();
+    shutdown(client);
+    shutdown(server);
+    pair.run(SECOND);
+    expect(client.state).toBe('TIME-WAIT');
+    client.rcv.edge = client.receiveBuffer.nxt;
+    const before = pair.log.length;
+    pair.inject(pair.client, fromPeer(client, { flags: RST, data: pattern(3) }));
+    pair.settle();
+    expect(pair.log.length).toBe(before);
+    expect(client.state).toBe('TIME-WAIT');
   });
 });
