@@ -102,6 +102,9 @@ export function createNet(ground: Ground, lookup: Lookup): HostNet {
 
   class Server extends net.Server {
     override listen(...values: unknown[]): this {
+      // A handle that listens already, as host.listen gives, is taken as it is.
+      if (values[0] instanceof TcpHandle)
+        return (super.listen as unknown as (...values: unknown[]) => this).apply(this, values);
       const [given, listening] = normalizeArguments(values);
       noPaths(given);
       const self = this as unknown as ServerInternals;
@@ -128,13 +131,13 @@ export function createNet(ground: Ground, lookup: Lookup): HostNet {
       address: string | null,
       port: number,
       family: number,
-      backlog = BACKLOG,
+      backlog: number | undefined,
       fd: unknown,
       flags: number,
     ): void {
       const self = this as unknown as ServerInternals;
       if (self._handle === null) {
-        const handle = listenOn(ground, address, port, backlog, flags, false);
+        const handle = listenOn(ground, address, port, backlog || BACKLOG, flags, false);
         if (handle instanceof Error) {
           process.nextTick(() => this.emit('error', handle));
           return;
