@@ -7,7 +7,7 @@ import { once } from 'node:events';
 import net from 'node:net';
 import { finished, pipeline } from 'node:stream/promises';
 import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { allConnections } from '../../src/tcp/tcp.ts';
 import { wire } from './wire.ts';
 
@@ -656,7 +656,9 @@ describe('options of connect', () => {
       { noDelay: true, keepAlive: true, keepAliveInitialDelay: 5000 },
       { noDelay: true, keepAlive: true, keepAliveInitialDelay: 7000 } as object,
     );
-    const options = [...allConnections(w.a.stack.tcp), ...allConnections(w.b.stack.tcp)].map((tcb) => tcb.options);
+    const options = [...allConnections(w.a.stack.tcp), ...allConnections(w.b.stack.tcp)].map(
+      (tcb) => tcb.options,
+    );
     expect(options.map((o) => o.noDelay)).toEqual([true, true]);
     expect(options.map((o) => o.keepAlive.enabled)).toEqual([true, true]);
     expect(options.map((o) => o.keepAlive.idle)).toEqual([7_000_000, 5_000_000]);
@@ -773,7 +775,11 @@ describe('server', () => {
     );
     server.close();
     await once(server, 'close');
-    expect(a.connections().length).toBe(0);
+    // The last ACKs are still under way.
+    await vi.waitFor(() => {
+      const left = [...a.connections(), ...b.connections()].filter(({ state }) => state !== 'TIME-WAIT');
+      expect(left).toEqual([]);
+    }, 20_000);
   });
 });
 
