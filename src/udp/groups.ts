@@ -86,3 +86,8 @@ export function leave(
   if (rest.length === membership.sources.length) return 'EADDRNOTAVAIL';
   return setFilter(service, socket, group, interfaceIndex, 'include', rest);
 }
+
+/** One group on one interface, as a key. */
+export function groupKey(group: Address, interfaceIndex: number): string {
+  return `${interfaceIndex}/${group}`;
+}

@@ -5,7 +5,7 @@ import type { ErrorCode } from '../base/errors.ts';
 import { DEFAULT_TTL, type Path, type SendOptions } from '../base/ip.ts';
 import type { NetInterface } from '../base/netif.ts';
 import type { Slab } from '../base/slab.ts';
-import type { Udp } from './udp.ts';
+import type { Udp } from './transport.ts';
 
 /** A datagram that waits for its socket's user. */
 export interface Datagram {
