@@ -467,8 +467,9 @@ function textAndFin(tcb: Tcb, seg: Segment): Verdict {
     return undefined;
   }
   if (seg.dataLength > 0) {
-    if (tcb.readClosed) {
-      // SHLD-3: the user closed and will never read this; the peer must learn that it is lost.
+    if (tcb.readClosed && seq.gt(seq.add(seg.seq, seg.dataLength), tcb.receiveBuffer.nxt)) {
+      // SHLD-3: the user closed and will never read this; the peer must learn that it is lost. (Data that came before does no
+      // harm when it comes again, with a FIN behind it, say.)
       resetPeer(tcb, 'RST: data after close');
       destroy(tcb, 'ECONNRESET');
       return 'closed';

@@ -3,7 +3,7 @@
 import { describe, expect, test } from 'vitest';
 import type { IpError } from '../../src/base/ip.ts';
 import { MILLISECOND, SECOND } from '../../src/base/time.ts';
-import { shutdown } from '../../src/tcp/calls.ts';
+import { close, send, shutdown } from '../../src/tcp/calls.ts';
 import { ACK, FIN, RST, SYN } from '../../src/tcp/header.ts';
 import type { Tcb } from '../../src/tcp/tcb.ts';
 import { craft, fromPeer, type Log, Pair, pattern } from './pair.ts';
@@ -103,5 +103,19 @@ describe('3.5.2: nothing answers a reset', () => {
     pair.settle();
     expect(pair.log.length).toBe(before);
     expect(client.state).toBe('TIME-WAIT');
+  });
+});
+
+describe('SHLD-3: data after CLOSE', () => {
+  test('data that had arrived before, sent again with a FIN behind it, is no new data', () => {
+    const pair = new Pair();
+    const { client, server } = pair.connect();
+    send(client, pattern(10), 0, 10);
+    pair.run(SECOND);
+    close(server);
+    pair.run(SECOND);
+    const seq = server.receiveBuffer.nxt - 10;
+    pair.inject(pair.server, fromPeer(server, { flags: ACK | FIN, seq, data: pattern(10) }));
+    expect(server.state).toBe('TIME-WAIT');
   });
 });
