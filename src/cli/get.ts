@@ -12,7 +12,7 @@ import { pipeline } from 'node:stream/promises';
 import { connect as tlsConnect } from 'node:tls';
 import { Command, InvalidArgumentError } from 'commander';
 import { type Context, examples } from './command.ts';
-import { EXIT, type Io, UsageError } from './io.ts';
+import { EXIT, type Io, stopCode, UsageError } from './io.ts';
 import { type CommandHost, withHost } from './join.ts';
 import {
   addHostOptions,
@@ -98,7 +98,7 @@ export async function get(
   try {
     return await fetchInto(host, url, options, io, report, any);
   } catch (error) {
-    if (signal.aborted) return EXIT.interrupted;
+    if (signal.aborted) return stopCode(signal);
     if (!limit?.aborted) throw error;
     report.warn(`tapstack get: not done within ${options.timeout} s`);
     return EXIT.timeout;

@@ -29,6 +29,17 @@ export const EXIT = {
   interrupted: 130,
 } as const;
 
+/** The exit code of work that a stop cut short: 128 and the signal's number, as a shell says it; 0 when the reader had enough. */
+export function stopCode(stop: AbortSignal): number {
+  const codes: Record<StopReason, number> = {
+    SIGINT: EXIT.interrupted,
+    SIGTERM: 143,
+    SIGHUP: 129,
+    EPIPE: EXIT.ok,
+  };
+  return codes[stop.reason as StopReason] ?? EXIT.interrupted;
+}
+
 /** The caller's mistake: one line that says what is wrong and how to mend it. Ends with exit code 2. */
 export class UsageError extends Error {
   override readonly name = 'UsageError';

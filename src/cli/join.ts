@@ -13,8 +13,11 @@ export class NoTapError extends Error {
 
 /** What a short command asks of a host. The host of node/host.ts has it; so does anything over Node's own sockets. */
 export interface CommandHost {
-  readonly net: Pick<typeof net, 'connect' | 'createServer'>;
-  readonly dgram: Pick<typeof dgram, 'createSocket'>;
+  readonly net: {
+    connect(options: net.TcpNetConnectOpts): net.Socket;
+    createServer(options: net.ServerOpts): net.Server;
+  };
+  readonly dgram: { createSocket(type: dgram.SocketType): dgram.Socket };
   ping(
     address: string,
     options?: { size?: number; timeout?: number; ttl?: number; signal?: AbortSignal },
@@ -31,23 +34,27 @@ export async function withHost(
   io: Io,
   task: (host: CommandHost, signal: AbortSignal) => Promise<number>,
 ): Promise<number> {
-  const host = await openHost(planHost(options), io.stop);
+  const host = await openHost(planHost(options));
+  // The device may go away under us: somebody deletes the interface.
+  const gone = new AbortController();
+  host.on('error', (error) => gone.abort(error));
   try {
-    return await task(host, io.stop);
+    const code = await task(host, AbortSignal.any([io.stop, gone.signal]));
+    gone.signal.throwIfAborted();
+    return code;
   } finally {
     await host.close();
   }
 }
 
 /** Opens a host on a TAP. Throws {@link NoTapError} when this machine gives us none. */
-export async function openHost(plan: HostPlan, signal: AbortSignal): Promise<Host> {
+export async function openHost(plan: HostPlan): Promise<Host> {
   // Loaded here, so that help and `dissect` start without the stack.
   const { createHost } = await import('../node/host.ts');
   try {
     return await createHost({
       tap: plan.tap,
       ipv4: plan.ip,
-      signal,
       ...(plan.hostIp === undefined ? {} : { hostIp: plan.hostIp }),
       ...(plan.gateway === undefined ? {} : { gateway: plan.gateway }),
       ...(plan.mtu === undefined ? {} : { mtu: plan.mtu }),

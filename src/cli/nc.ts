@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import type { Server, Socket } from 'node:net';
 import { Command, InvalidArgumentError } from 'commander';
 import { type Context, examples } from './command.ts';
-import { EXIT, type Io, UsageError } from './io.ts';
+import { EXIT, type Io, stopCode, UsageError } from './io.ts';
 import { type CommandHost, withHost } from './join.ts';
 import {
   addHostOptions,
@@ -108,7 +108,7 @@ export async function nc(
     ? await acceptOne(host, target, report, signal)
     : await dial(host, target, options, report, signal);
   if (socket === undefined) return EXIT.timeout;
-  if (socket === 'stopped') return EXIT.interrupted;
+  if (socket === 'stopped') return stopCode(signal);
   return talkTcp(socket, options, io, report, signal);
 }
 
@@ -167,7 +167,7 @@ async function talkTcp(
   signal: AbortSignal,
 ): Promise<number> {
   const { promise, resolve } = settleable<number>();
-  const stop = () => resolve(EXIT.interrupted);
+  const stop = () => resolve(stopCode(signal));
   signal.addEventListener('abort', stop, { once: true });
   // As in netcat: without -N the end of stdin ends nothing, the peer does.
   io.stdin.pipe(socket, { end: options.halfClose === true });
@@ -209,7 +209,7 @@ async function talkUdp(
   const socket = host.dgram.createSocket(target.address?.includes(':') ? 'udp6' : 'udp4');
   const { promise, resolve } = settleable<number>();
   const idle = idleTimer(options.timeout, () => resolve(EXIT.ok));
-  const stop = () => resolve(EXIT.interrupted);
+  const stop = () => resolve(stopCode(signal));
   signal.addEventListener('abort', stop, { once: true });
   socket.on('error', (error) => {
     report.warn(`tapstack nc: ${error.message}`);

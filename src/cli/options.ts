@@ -161,6 +161,7 @@ function hostCidr(text: string): string {
     throw new InvalidArgumentError('Give an address with its prefix length, as 10.7.0.2/24.');
   }
   const { address, prefixLength } = cidr;
+  if (address.family === 6) throw new InvalidArgumentError('IPv6 is not there yet: give an IPv4 address.');
   if (!isUnicast(address) || isNetworkItself(cidr) || prefixLength === 0) {
     throw new InvalidArgumentError('It is not the address of one host in a network.');
   }

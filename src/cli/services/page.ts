@@ -51,6 +51,18 @@ export interface Facts {
 /** Rows of connections on the page; all of them are in `/status.json`. */
 const MOST_ROWS = 100;
 
+/** Connections that somebody is at the other end of: neither listeners nor UDP sockets. */
+export function openConnections(all: readonly ConnectionFacts[]): number {
+  return all.filter(({ protocol, state }) => protocol === 'tcp' && state !== 'LISTEN').length;
+}
+
+/** Frames that were for us and were refused. What a shared link carries for others (IPv6 chatter, say) is no loss. */
+export function dropCount(drops: Facts['drops']): number {
+  return Object.entries(drops).reduce((sum, [reason, n]) => (FOR_OTHERS.has(reason) ? sum : sum + n), 0);
+}
+
+const FOR_OTHERS = new Set(['not for us', 'unknown ethertype', 'unknown vlan']);
+
 /** Makes any text safe inside HTML text and quoted attributes. Everything that came from the wire goes through here. */
 export function escapeHtml(text: string): string {
   return text.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
@@ -132,13 +144,12 @@ function document(title: string, body: Html): string {
 }
 
 function summary({ interface: link, link: traffic, uptime, connections: open, drops }: Facts): Html {
-  const dropped = Object.values(drops).reduce((sum, n) => sum + n, 0);
   const facts: [string, string][] = [
     ['Up for', duration(uptime)],
     ['Received', `${bytes(traffic.rxBytes)} in ${count(traffic.rxFrames)} frames`],
     ['Sent', `${bytes(traffic.txBytes)} in ${count(traffic.txFrames)} frames`],
-    ['Connections', String(open.length)],
-    ['Dropped', count(dropped)],
+    ['Connections', String(openConnections(open))],
+    ['Dropped', count(dropCount(drops))],
     ['Link', `${link.name}, ${link.mac}, MTU ${link.mtu}`],
     ['Offload', link.offload.length === 0 ? 'none' : link.offload.join(', ')],
   ];
@@ -196,7 +207,7 @@ function connections(open: readonly ConnectionFacts[]): Html {
     );
   const more = open.length > MOST_ROWS ? html`<p>and ${open.length - MOST_ROWS} more</p>` : html``;
   return html`<section aria-labelledby="open">
-    <h2 id="open">Connections</h2>
+    <h2 id="open">Sockets</h2>
     <div class="scroll" tabindex="0" role="region" aria-labelledby="open"><table>
       <thead><tr><th scope="col">Protocol</th><th scope="col">Here</th><th scope="col">There</th><th scope="col">State</th></tr></thead>
       <tbody>${rows}</tbody>

@@ -32,10 +32,10 @@ export interface ServiceWishes {
 
 /** What the services need of a host; Node's own `net` and `dgram` will do. */
 export interface ServiceHost {
-  readonly net: Pick<typeof net, 'createServer'>;
-  readonly dgram: Pick<typeof dgram, 'createSocket'>;
+  readonly net: { createServer(options: net.ServerOpts, listener: (socket: net.Socket) => void): net.Server };
+  readonly dgram: { createSocket(type: dgram.SocketType): dgram.Socket };
   /** Makes any server of Node's shape listen on the host. */
-  listen(server: net.Server, port: number): Promise<void>;
+  listen(server: net.Server, port: number): Promise<unknown>;
 }
 
 interface Simple {
@@ -71,12 +71,19 @@ export class ServiceSet {
   /** Opens everything that was wished for on TCP, on every address. */
   async open(facts: FactsSource): Promise<void> {
     const { http } = this.#wishes;
-    if (http !== undefined) await this.#listen('http', createSite(facts), http);
+    if (http !== undefined) {
+      // A server of node:http is put on the host; those below are the host's own.
+      const site = createSite(facts);
+      await this.#serve('http', site, http, () => this.#host.listen(site, http));
+    }
     for (const { name, port, tcp } of this.#wanted()) {
       // Echo goes on sending after the peer has finished; the others finish with it.
       const server = this.#host.net.createServer({ allowHalfOpen: name === 'echo' }, tcp);
       server.maxConnections = MOST_CONNECTIONS;
-      await this.#listen(name, server, port);
+      await this.#serve(name, server, port, async () => {
+        server.listen(port);
+        await once(server, 'listening');
+      });
     }
   }
 
@@ -136,13 +143,18 @@ export class ServiceSet {
     return SIMPLE.filter(({ name }) => this.#wishes[name] === true);
   }
 
-  async #listen(name: string, server: net.Server, port: number): Promise<void> {
+  async #serve(
+    name: string,
+    server: net.Server,
+    port: number,
+    listen: () => Promise<unknown>,
+  ): Promise<void> {
     server.on('connection', (socket: net.Socket) => {
       this.accepted++;
       this.#sockets.add(socket);
       socket.once('close', () => this.#sockets.delete(socket));
     });
-    await this.#host.listen(server, port);
+    await listen();
     this.#servers.push(server);
     this.list.push({ name, transport: 'tcp', port });
   }
