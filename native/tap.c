@@ -887,6 +887,20 @@ static napi_value set_mtu(napi_env env, napi_callback_info info) {
   return NULL;
 }
 
+// setQueue(id, frames): how many frames wait for us before the kernel drops
+static napi_value set_queue(napi_env env, napi_callback_info info) {
+  napi_value args[2];
+  int32_t frames;
+  struct ifreq ifr;
+  Instance *instance = enter(env, info, 2, args);
+  Tap *tap = instance == NULL ? NULL : get_tap(env, instance, args[0]);
+  if (tap == NULL || !get_int(env, args[1], &frames)) return NULL;
+  if (!name_of(tap, &ifr)) return throw_errno(env, errno, "SIOCGIFNAME");
+  ifr.ifr_qlen = frames;
+  if (ioctl(tap->control, SIOCSIFTXQLEN, &ifr) < 0) return throw_errno(env, errno, "SIOCSIFTXQLEN");
+  return NULL;
+}
+
 // setMac(id, six bytes)
 static napi_value set_mac(napi_env env, napi_callback_info info) {
   napi_value args[2];
@@ -1080,6 +1094,7 @@ NAPI_MODULE_INIT() {
       {"detach", detach},         {"read", read_frames},        {"transmit", transmit},
       {"link", get_link},         {"setMtu", set_mtu},          {"setMac", set_mac},
       {"setUp", set_up},          {"addresses", get_addresses}, {"changeAddress", change_address},
+      {"setQueue", set_queue},
   };
   for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
     napi_value function;

@@ -94,6 +94,8 @@ export interface TapAddon {
   transmit(id: number, words: Int32Array, count: number): number;
   link(id: number): LinkState;
   setMtu(id: number, mtu: number): void;
+  /** Frames that wait for us in the kernel before it drops. */
+  setQueue(id: number, frames: number): void;
   setMac(id: number, mac: Uint8Array): void;
   setUp(id: number, up: boolean): void;
   /** In CIDR form, both families. */

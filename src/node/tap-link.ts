@@ -159,11 +159,27 @@ export class TapLink {
   }
 }
 
+/**
+ * Frames that may wait for us in the kernel. Its default of 1000 is less than one receive window of 2 MB in 1500-byte frames:
+ * without offload a busy event loop would make a clean link lossy.
+ */
+const QUEUE_LENGTH = 8_192;
+
+/** Lengthens the kernel's queue. An ordinary user on a device made for it may not: it then stays as it was made. */
+function lengthenQueue(link: TapLink): void {
+  try {
+    link.addon.setQueue(link.id, QUEUE_LENGTH);
+  } catch {
+    // EPERM: works with the queue there is.
+  }
+}
+
 /** Sets up the kernel's side as `options` ask; closes the link when that fails. */
 export function configure(
   link: TapLink,
   options: { mtu?: number; kernelMac?: Mac | string; addresses?: CidrText; up?: boolean },
 ): void {
+  lengthenQueue(link);
   try {
     if (options.kernelMac !== undefined) link.kernel.mac = options.kernelMac;
     if (options.mtu !== undefined) link.kernel.mtu = options.mtu;
