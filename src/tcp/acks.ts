@@ -4,7 +4,7 @@ import type { Verdict } from '../base/drop.ts';
 import { type Micros, NEVER } from '../base/time.ts';
 import { challenge } from './challenge.ts';
 import { noteSack, onAck, pipe } from './recovery.ts';
-import { resetBackoff, sample } from './rtt.ts';
+import { sample } from './rtt.ts';
 import { isFin, isSyn, type Segment } from './segment.ts';
 import { ack as releaseSent } from './send-buffer.ts';
 import * as seq from './seq.ts';
@@ -95,7 +95,8 @@ function takeSample(tcb: Tcb, seg: Segment): Micros {
       return micros;
     }
   }
-  resetBackoff(rtt);
+  // Without a sample the backed-off RTO stays (RFC 6298 5, Karn): a path that became longer than the RTO is learnt by the next
+  // segment, which then has time to be answered before it is sent again.
   return 0;
 }
 

@@ -149,12 +149,12 @@ function sendNew(tcb: Tcb): void {
     const flags = ACK | (length === unsent ? PSH : 0) | (fin ? FIN : 0);
     const sent = emit(tcb, snd.nxt, flags, seq.sub(snd.nxt, snd.una), length, undefined);
     const whole = sent === length;
-    if (tcb.timedAt === NEVER) {
-      tcb.timedAt = tcp.now;
-      tcb.timedSeq = seq.add(snd.nxt, sent);
-    }
     snd.nxt = seq.add(snd.nxt, sent + (fin && whole ? 1 : 0));
     if (fin && whole) tcb.finSent = true;
+    if (tcb.timedAt === NEVER) {
+      tcb.timedAt = tcp.now;
+      tcb.timedSeq = snd.nxt;
+    }
     if (sent % mss !== 0) snd.small = snd.nxt;
     tcb.override = false;
     unsent -= sent;

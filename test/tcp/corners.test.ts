@@ -9,7 +9,7 @@ import type { Tcb } from '../../src/tcp/tcb.ts';
 import { craft, fromPeer, type Log, Pair, pattern } from './pair.ts';
 
 /** Both connections forget what they agreed on. */
-function _without(what: 'timestamps' | 'sack', ...tcbs: Tcb[]): void {
+function without(what: 'timestamps' | 'sack', ...tcbs: Tcb[]): void {
   for (const tcb of tcbs) {
     if (what === 'sack') tcb.sackOn = false;
     else tcb.ts.on = false;
@@ -117,5 +117,39 @@ describe('SHLD-3: data after CLOSE', () => {
     const seq = server.receiveBuffer.nxt - 10;
     pair.inject(pair.server, fromPeer(server, { flags: ACK | FIN, seq, data: pattern(10) }));
     expect(server.state).toBe('TIME-WAIT');
+  });
+});
+
+describe('RFC 6298, Karn', () => {
+  test('without timestamps, a path that grows longer than the RTO is learnt', () => {
+    const pair = new Pair({ delay: 5 * MILLISECOND });
+    const { client, server } = pair.connect();
+    without('timestamps', client, server);
+    for (let i = 0; i < 5; i++) {
+      send(client, pattern(10), 0, 10);
+      pair.run(SECOND);
+    }
+    pair.delay = 400 * MILLISECOND;
+    for (let i = 0; i < 20; i++) {
+      send(client, pattern(10), 0, 10);
+      pair.run(3 * SECOND);
+    }
+    expect(client.rtt.srtt).toBeGreaterThan(400 * MILLISECOND);
+    expect(client.stats.timeouts).toBeLessThan(8);
+  });
+
+  test('a FIN alone is timed by its own acknowledgment', () => {
+    const pair: Pair = new Pair({ delay: 100 * MILLISECOND });
+    const { client, server } = pair.connect();
+    without('timestamps', client, server);
+    let lost = 1;
+    pair.filter = (wire) => wire.from !== pair.client || lost-- <= 0;
+    send(client, pattern(10), 0, 10);
+    while (client.retries === 0) pair.run(10 * MILLISECOND);
+    pair.run(150 * MILLISECOND);
+    shutdown(client);
+    pair.run(3 * SECOND);
+    expect(client.finAcked).toBe(true);
+    expect(client.rtt.minRtt).toBeGreaterThanOrEqual(200 * MILLISECOND);
   });
 });
