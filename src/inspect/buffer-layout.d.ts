@@ -11,9 +11,7 @@ declare module 'buffer-layout' {
   export class BitStructure extends Layout<Record<string, number>> {
     addField(bits: number, property?: string): unknown;
   }
-  export function uint(span: number, property?: string): Layout<number>;
-  export function uintbe(span: number, property?: string): Layout<number>;
-  export function u8(property?: string): Layout<number>;
+  export class UIntBE extends Layout<number> {}
   export function bits(word: Layout<number>, msb: boolean, property?: string): BitStructure;
   export function struct(fields: readonly Layout[], property?: string): Layout<Record<string, unknown>>;
 }

@@ -154,7 +154,7 @@ function value(d: Dissection, option: Field, code: number, at: number, end: numb
     const status = d.view.getUint16(at);
     d.add(option, 'dhcpv6.status_code', 'Status Code', status, String(status), at, 2);
     const text = printable(d.bytes, at + 2, end);
-    d.add(option, 'dhcpv6.status_message', 'Status Message', text, text, at + 2, end - at - 2);
+    d.add(option, 'dhcpv6.status_msg', 'Status Message', text, text, at + 2, end - at - 2);
   } else if (code === 23) {
     for (let i = at; i + 16 <= end; i += 16) {
       const text = readV6(d.view, i).toString();

@@ -233,7 +233,8 @@ const BAD = 0;
 const GOOD = 1;
 export const UNVERIFIED = 2;
 export const ABSENT = 3;
-const VERDICTS = ['Bad', 'Good', 'Unverified', 'Not present'];
+export const ILLEGAL = 4;
+const VERDICTS = ['Bad', 'Good', 'Unverified', 'Not present', 'Illegal'];
 
 const WORD = { kind: 'hex', size: 2 } as const;
 const BYTES = { kind: 'bytes', size: 0 } as const;

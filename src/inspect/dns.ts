@@ -342,7 +342,7 @@ const AUTHORITY = [
   ['dns.soa.refresh_interval', 'Refresh Interval'],
   ['dns.soa.retry_interval', 'Retry Interval'],
   ['dns.soa.expire_limit', 'Expire limit'],
-  ['dns.soa.mininum_ttl', 'Minimum TTL'],
+  ['dns.soa.minimum_ttl', 'Minimum TTL'],
 ] as const;
 
 export const dns: Dissector = (d, into, at, end) => message(d, into, at, end, 'DNS', 'Domain Name System');

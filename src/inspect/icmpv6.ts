@@ -116,8 +116,8 @@ const BODIES: Record<number, HeaderTable> = {
     size: 40,
     fields: [
       raw('icmpv6.reserved', 'Reserved', 4, 4),
-      address('icmpv6.rd.target_address', 'Target Address', 8),
-      address('icmpv6.rd.destination_address', 'Destination Address', 24),
+      address('icmpv6.nd.rd.target_address', 'Target Address', 8),
+      address('icmpv6.rd.na.destination_address', 'Destination Address', 24),
     ],
   },
 };

@@ -191,16 +191,23 @@ function value(d: Dissection, option: Field, type: number, at: number, length: n
       timestamps(d, option, at, length);
       return;
     }
-    const name = type === 7 ? 'ip.rec_rt' : 'ip.src_rt';
-    for (let hop = at + 3; hop + 4 <= at + length; hop += 4) {
-      const text = readV4(v, hop).toString();
-      d.add(option, name, type === 7 ? 'Recorded Route' : 'Source Route', text, text, hop, 4);
-    }
+    routes(d, option, type === 7, at, length);
     return;
   }
   if (length > 2) {
     const bytes = d.bytes.subarray(at + 2, at + length);
     d.add(option, 'ip.opt.data', 'Data', bytes, hexText(bytes), at + 2, length - 2);
+  }
+}
+
+/** Addresses before the pointer were recorded; behind it lie empty slots, or the hops still to be visited. */
+function routes(d: Dissection, option: Field, record: boolean, at: number, length: number): void {
+  const pointer = at + d.view.getUint8(at + 2) - 1;
+  for (let hop = at + 3; hop + 4 <= at + length; hop += 4) {
+    const text = readV4(d.view, hop).toString();
+    if (hop < pointer) d.add(option, 'ip.rec_rt', 'Recorded Route', text, text, hop, 4);
+    else if (record) d.add(option, 'ip.empty_rt', 'Empty Route', text, text, hop, 4);
+    else d.add(option, 'ip.src_rt', 'Source Route', text, text, hop, 4);
   }
 }
 

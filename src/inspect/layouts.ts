@@ -1,7 +1,7 @@
 // The header tables as buffer-layout structures: for who wants to decode a header by name, and an independent second
 // opinion on every hand-written getter of the codecs.
 
-import { bits, Layout, struct, u8, uintbe } from 'buffer-layout';
+import { bits, Layout, struct, UIntBE } from 'buffer-layout';
 import { NTP } from './application.ts';
 import { ARP } from './arp.ts';
 import { DHCP } from './dhcp.ts';
@@ -39,11 +39,6 @@ class Octets extends Uint8Array {
     return value;
   }
 
-  /** One byte has no order: buffer-layout takes `LE` for it. */
-  readUIntLE(at: number, size: number): number {
-    return this.readUIntBE(at, size);
-  }
-
   writeUIntBE(value: number, at: number, size: number): void {
     if (at + size > this.length) throw new RangeError(`${size} bytes at ${at} of ${this.length}`);
     let rest = value;
@@ -52,14 +47,10 @@ class Octets extends Uint8Array {
       rest = Math.floor(rest / 256);
     }
   }
+}
 
-  writeUIntLE(value: number, at: number, size: number): void {
-    this.writeUIntBE(value, at, size);
-  }
-
-  static of(bytes: Uint8Array): Octets {
-    return new Octets(bytes.buffer, bytes.byteOffset, bytes.length);
-  }
+function octets(bytes: Uint8Array): Octets {
+  return new Octets(bytes.buffer as ArrayBuffer, bytes.byteOffset, bytes.length);
 }
 
 /** A run of bytes, as a view: buffer-layout's own blob wants Node's Buffer to write one. */
@@ -88,7 +79,7 @@ export function layoutOf(table: HeaderTable): HeaderLayout {
     const size = first === undefined ? 1 : Math.max(...here.map((leaf) => leaf.size));
     if (first === undefined) members.push(new Run(1, undefined));
     else if (first.width === undefined && !isNumber(first)) members.push(new Run(size, first.name));
-    else if (first.width === undefined && size <= 6) members.push(uintbe(size, first.name));
+    else if (first.width === undefined && size <= 6) members.push(new UIntBE(size, first.name));
     else {
       const name = `word ${at}`;
       members.push(bitsOf(name, size, leaves, at));
@@ -101,12 +92,12 @@ export function layoutOf(table: HeaderTable): HeaderLayout {
     name: table.name,
     span: table.size,
     decode(bytes, offset = 0) {
-      return flatten(structure.decode(Octets.of(bytes), offset));
+      return flatten(structure.decode(octets(bytes), offset));
     },
     encode(header, bytes, offset = 0) {
       const nested: Record<string, unknown> = { ...header };
       for (const { name } of words) nested[name] = header;
-      return structure.encode(nested, Octets.of(bytes), offset);
+      return structure.encode(nested, octets(bytes), offset);
     },
   };
 }
@@ -125,7 +116,7 @@ function leavesOf(fields: readonly FieldSpec[]): FieldSpec[] {
  * the octet 6, its fragment offset of the 16 bits from there.
  */
 function bitsOf(name: string, size: number, leaves: readonly FieldSpec[], at: number): Layout {
-  const word = bits(size === 1 ? u8() : uintbe(size), true, name);
+  const word = bits(new UIntBE(size), true, name);
   const inside = leaves
     .filter((leaf) => leaf.at >= at && leaf.at + leaf.size <= at + size)
     .map((leaf) => {

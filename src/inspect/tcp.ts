@@ -107,10 +107,10 @@ function payload(d: Dissection, into: Field, at: number, end: number): void {
 /** The first 8 bytes or more of a segment that an error quotes (RFC 792): ports and sequence number. */
 function stub(d: Dissection, into: Field, at: number, end: number): void {
   const layer = d.group(into, TCP.name, TCP.label, at, end - at);
-  for (const spec of TCP.fields) {
-    if (spec.at + spec.size > end - at) break;
-    d.spec(layer, spec, at);
-  }
+  for (const spec of TCP.fields.slice(0, 2)) if (spec.at + spec.size <= end - at) d.spec(layer, spec, at);
+  if (end - at < 8) return;
+  const seq = d.view.getUint32(at + 4);
+  d.add(layer, 'tcp.seq', 'Sequence Number', seq, String(seq), at + 4, 4);
 }
 
 /**

@@ -1,6 +1,6 @@
 // UDP (RFC 768).
 
-import { ABSENT, type Dissector, UNVERIFIED } from './dissection.ts';
+import { ABSENT, type Dissector, ILLEGAL, UNVERIFIED } from './dissection.ts';
 import { dec, type HeaderTable, hex } from './field.ts';
 
 export const UDP: HeaderTable = {
@@ -28,8 +28,9 @@ export const udp: Dissector = (d, into, at, end) => {
   layer.text = `${source} → ${destination}`;
   d.say('UDP', `${source} → ${destination} Len=${Math.max(0, length - 8)}`);
   const whole = d.network?.whole === true && length >= 8 && at + length <= end;
-  const absent = d.network?.family === 4 && d.view.getUint16(at + 6) === 0;
-  const verdict = absent ? ABSENT : whole ? undefined : UNVERIFIED;
+  // RFC 768: 0 means that the sender computed none. RFC 8200 8.1: over IPv6 it must.
+  const none = d.network?.family === 6 ? ILLEGAL : ABSENT;
+  const verdict = d.view.getUint16(at + 6) === 0 ? none : whole ? undefined : UNVERIFIED;
   d.judge(layer, 'udp.checksum', at, at + length, 17, verdict);
   if (length < 8) {
     d.malformed(layer, `length ${length}`, at + 4, end);
