@@ -443,8 +443,9 @@ describe('closing', () => {
     client.destroy();
     await once(client, 'close');
     await turn();
+    // The first was with the handle (from Node 22 on that is told as ECANCELED), the second still with the stream.
     expect(results).toHaveLength(2);
-    expect(results[1]).toMatchObject({ code: 'ERR_STREAM_DESTROYED' });
+    expect(results).toContainEqual(expect.objectContaining({ code: 'ERR_STREAM_DESTROYED' }));
     server.close();
   });
 
