@@ -340,7 +340,9 @@ function emit(
   if (sent > snd.mss) frame.gsoSize = snd.mss;
   if (tcp.trace.on && note !== undefined) frame.note = note;
   ts.lastAckSent = receiveBuffer.nxt;
-  tcb.ackNow = false;
+  // With a gap before data that waits, the ACK that is owed must be a bare one: only those count as duplicates (RFC 5681 2) and
+  // carry SACK.
+  if (length === 0 || receiveBuffer.outOfOrder === undefined) tcb.ackNow = false;
   tcb.rcv.unacked = 0;
   disarm(tcb, 'delayedAck');
   if (length > 0 || (bits & FIN) !== 0) tcb.lastSent = tcp.now;

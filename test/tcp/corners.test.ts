@@ -153,3 +153,24 @@ describe('RFC 6298, Karn', () => {
     expect(client.rtt.minRtt).toBeGreaterThanOrEqual(200 * MILLISECOND);
   });
 });
+
+describe('RFC 5681 4.2, RFC 2018 4: an ACK at once for data beyond a gap', () => {
+  test('is a bare one with SACK, even while data flows the other way', () => {
+    const sent: string[] = [];
+    const pair: Pair = new Pair();
+    const { server } = pair.connect({ noDelay: true });
+    pair.filter = (_wire, seg) => {
+      sent.push(`${seg.dataLength} bytes, ${seg.options.sackCount} blocks`);
+      return false;
+    };
+    const ahead = server.receiveBuffer.nxt + 100;
+    pair.inject(pair.server, fromPeer(server, { flags: ACK, seq: ahead, data: pattern(10) }));
+    send(server, pattern(100), 0, 100);
+    pair.settle();
+    expect(sent).toEqual(['100 bytes, 0 blocks', '0 bytes, 1 blocks']);
+    // One answer is enough: the next data goes alone.
+    send(server, pattern(100), 0, 100);
+    pair.settle();
+    expect(sent.length).toBe(3);
+  });
+});
