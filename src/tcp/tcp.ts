@@ -420,33 +420,47 @@ export function deliver(tcp: Tcp): void {
     try {
       while (i < eventful.length) deliverTo(eventful[i++]!);
     } finally {
-      // A user's callback threw: the others still get their events in the next round.
+      // A user's callback threw: what is left, of its events too, comes in the next round.
       if (i < eventful.length) tcp.eventful = [...eventful.slice(i), ...tcp.eventful];
+      const last = eventful[i - 1]!;
+      if (last.events !== 0 && !tcp.eventful.includes(last)) tcp.eventful.unshift(last);
     }
   }
   if (eventfulListeners.length > 0) {
     tcp.eventfulListeners = [];
-    for (const listener of eventfulListeners) {
-      listener.eventful = false;
-      if (!listener.closed && listener.ready.length > 0) listener.acceptable(listener);
+    let i = 0;
+    try {
+      while (i < eventfulListeners.length) offer(eventfulListeners[i++]!);
+    } finally {
+      tcp.eventfulListeners.push(...eventfulListeners.slice(i));
     }
   }
 }
 
+function offer(listener: Listener): void {
+  listener.eventful = false;
+  if (!listener.closed && listener.ready.length > 0) listener.acceptable(listener);
+}
+
 function deliverTo(tcb: Tcb): void {
-  const { events } = tcb;
-  tcb.events = 0;
-  if ((events & CONNECTED) !== 0) tcb.user?.connected(tcb);
-  if ((events & SOFT_ERROR) !== 0 && tcb.softError !== undefined) tcb.user?.softError?.(tcb, tcb.softError);
-  if ((events & URGENT) !== 0) tcb.user?.urgent?.(tcb);
-  if ((events & READABLE) !== 0) tcb.user?.readable(tcb);
-  if ((events & WRITABLE) !== 0) tcb.user?.writable(tcb);
-  if ((events & DRAINED) !== 0) tcb.user?.drained(tcb);
-  if ((events & CLOSED) !== 0) {
+  if (take(tcb, CONNECTED)) tcb.user?.connected(tcb);
+  if (take(tcb, SOFT_ERROR) && tcb.softError !== undefined) tcb.user?.softError?.(tcb, tcb.softError);
+  if (take(tcb, URGENT)) tcb.user?.urgent?.(tcb);
+  if (take(tcb, READABLE)) tcb.user?.readable(tcb);
+  if (take(tcb, WRITABLE)) tcb.user?.writable(tcb);
+  if (take(tcb, DRAINED)) tcb.user?.drained(tcb);
+  if (take(tcb, CLOSED)) {
     const { user } = tcb;
     tcb.user = undefined;
     user?.closed(tcb, tcb.error);
   }
+}
+
+/** True when `event` is due; it is not any more. One at a time: a callback that throws takes no other event with it. */
+function take(tcb: Tcb, event: number): boolean {
+  const due = (tcb.events & event) !== 0;
+  tcb.events &= ~event;
+  return due;
 }
 
 /** The error that a failed send or open reports for an IP error's kind (RFC 1122 4.2.3.9, Linux's icmp_err_convert). */

@@ -3,9 +3,10 @@
 import { describe, expect, test } from 'vitest';
 import type { IpError } from '../../src/base/ip.ts';
 import { MILLISECOND, SECOND } from '../../src/base/time.ts';
-import { close, send, shutdown } from '../../src/tcp/calls.ts';
-import { ACK, FIN, RST, SYN } from '../../src/tcp/header.ts';
+import { abort, close, send, shutdown } from '../../src/tcp/calls.ts';
+import { ACK, FIN, PSH, RST, SYN } from '../../src/tcp/header.ts';
 import type { Tcb } from '../../src/tcp/tcb.ts';
+import { deliver } from '../../src/tcp/tcp.ts';
 import { craft, fromPeer, type Log, Pair, pattern } from './pair.ts';
 
 /** Both connections forget what they agreed on. */
@@ -172,5 +173,38 @@ describe('RFC 5681 4.2, RFC 2018 4: an ACK at once for data beyond a gap', () =>
     send(server, pattern(100), 0, 100);
     pair.settle();
     expect(sent.length).toBe(3);
+  });
+});
+
+describe('deliver', () => {
+  test('a callback that throws costs nobody an event', () => {
+    const pair = new Pair();
+    const { client, server, serverLog } = pair.connect();
+    serverLog.onReadable = () => {
+      serverLog.onReadable = undefined;
+      throw new Error('application');
+    };
+    send(client, pattern(10), 0, 10);
+    abort(client);
+    pair.filter = () => false;
+    pair.inject(pair.server, fromPeer(server, { flags: ACK | PSH, data: pattern(10) }));
+    pair.inject(pair.server, fromPeer(server, { flags: RST }));
+    expect(() => deliver(pair.server.tcp)).toThrow('application');
+    deliver(pair.server.tcp);
+    expect(serverLog.events.at(-1)).toBe('closed ECONNRESET');
+  });
+
+  test('an acceptable() that throws costs the next listener nothing', () => {
+    const pair = new Pair();
+    const first = pair.listen(81).listener;
+    const { accepted } = pair.listen(82);
+    first.acceptable = () => {
+      throw new Error('application');
+    };
+    pair.open(81);
+    pair.open(82);
+    expect(() => pair.run(SECOND)).toThrow('application');
+    pair.run(SECOND);
+    expect(accepted.length).toBe(1);
   });
 });
