@@ -3,8 +3,8 @@
 import type { Frame } from '../base/packet.ts';
 import { Slab } from '../base/slab.ts';
 
-/** Packets kept for one neighbour. RFC 1122 asks for one; a TCP's first flight and a burst of fragments are more. */
-export const PENDING_PACKETS = 16;
+/** Packets kept for one neighbour. RFC 1122 asks for one; the largest datagram in 1500-byte fragments is 45. */
+export const PENDING_PACKETS = 64;
 /** Bytes kept for one neighbour: room for two super-frames of 64 KB. */
 export const PENDING_BYTES = 160 * 1024;
 /** Bytes kept by one cache in all, whatever the number of neighbours asked for (RFC 6583 7.1). */

@@ -13,10 +13,8 @@ import { sendMss } from './window.ts';
  * flight is a guess and is ignored (hostile 62). Source Quench never gets here (MUST-55).
  */
 export function report(tcp: Tcp, error: IpError): void {
-  const tcb = findForError(tcp, error);
+  const tcb = concerned(tcp, error);
   if (tcb === undefined) return;
-  const quoted = error.view.getUint32(error.at + 4);
-  if (!seq.between(tcb.snd.una, quoted, seq.add(tcb.snd.nxt, -1))) return;
   switch (error.kind) {
     case 'packet too big':
       shrink(tcb);
@@ -30,12 +28,23 @@ export function report(tcp: Tcp, error: IpError): void {
   }
 }
 
+/** Asked before IP stores a smaller Path MTU: true when the error quotes something now in flight (RFC 5927 7, hostile 64). */
+export function isPlausible(tcp: Tcp, error: IpError): boolean {
+  return concerned(tcp, error) !== undefined;
+}
+
+function concerned(tcp: Tcp, error: IpError): Tcb | undefined {
+  const tcb = findForError(tcp, error);
+  if (tcb === undefined) return undefined;
+  const quoted = error.view.getUint32(error.at + 4);
+  return seq.between(tcb.snd.una, quoted, seq.add(tcb.snd.nxt, -1)) ? tcb : undefined;
+}
+
 /** RFC 1191 6.5: "retransmission … should not be counted as congestion", and happens at once. */
 function shrink(tcb: Tcb): void {
   const before = tcb.snd.mss;
   const mss = sendMss(tcb);
   if (mss >= before) return;
-  tcb.congestion.setMss(mss);
   if (isSynchronized(tcb)) onTooBig(tcb);
   touch(tcb);
 }

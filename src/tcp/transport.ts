@@ -3,7 +3,7 @@
 import type { Transport } from '../base/ip.ts';
 import { input } from './arrives.ts';
 import { expire } from './expires.ts';
-import { report } from './reports.ts';
+import { isPlausible, report } from './reports.ts';
 import { createTcp, type Tcp, type TcpNeeds } from './tcp.ts';
 
 /** A TCP and its entry in IP's protocol table. */
@@ -20,6 +20,7 @@ export function createTcpTransport(needs: Omit<TcpNeeds, 'expire'>): TcpTranspor
     transport: {
       input: (packet) => input(tcp, packet),
       error: (error) => report(tcp, error),
+      plausible: (error) => isPlausible(tcp, error),
     },
   };
 }
