@@ -25,31 +25,35 @@ export const http: Dissector = (d, into, at, end) => {
   let stop = at;
   const most = Math.min(end, at + MOST_LINE);
   while (stop < most && d.bytes[stop] !== 0x0a) stop++;
-  const line = printable(d.bytes, at, d.bytes[stop - 1] === 0x0d ? stop - 1 : stop);
+  const lineEnd = d.bytes[stop - 1] === 0x0d ? stop - 1 : stop;
+  const line = printable(d.bytes, at, lineEnd);
   const layer = d.group(into, 'http', 'Hypertext Transfer Protocol', at, end - at);
   layer.text = line;
   d.say('HTTP', line);
-  const [first = '', second = '', ...others] = line.split(' ');
-  const third = others.join(' ');
-  const response = line.startsWith('HTTP/');
-  const words = response
-    ? ([
-        ['http.response.version', 'Response Version', first],
-        ['http.response.code', 'Status Code', second],
-        ['http.response.phrase', 'Response Phrase', third],
-      ] as const)
-    : ([
-        ['http.request.method', 'Request Method', first],
-        ['http.request.uri', 'Request URI', second],
-        ['http.request.version', 'Request Version', third],
-      ] as const);
+  const names = line.startsWith('HTTP/') ? STATUS_LINE : REQUEST_LINE;
   let from = at;
-  for (const [name, label, text] of words) {
+  for (const [i, [name, label]] of names.entries()) {
+    // The last word is all the rest: a reason phrase has spaces.
+    const space = i === names.length - 1 ? -1 : d.bytes.subarray(from, lineEnd).indexOf(0x20);
+    const to = space < 0 ? lineEnd : from + space;
+    const text = printable(d.bytes, from, to);
     const value = name === 'http.response.code' && /^\d{3}$/.test(text) ? Number(text) : text;
-    d.add(layer, name, label, value, text, from, text.length);
-    from += text.length + 1;
+    d.add(layer, name, label, value, text, from, to - from);
+    if (to >= lineEnd) return;
+    from = to + 1;
   }
 };
+
+const REQUEST_LINE = [
+  ['http.request.method', 'Request Method'],
+  ['http.request.uri', 'Request URI'],
+  ['http.request.version', 'Request Version'],
+] as const;
+const STATUS_LINE = [
+  ['http.response.version', 'Response Version'],
+  ['http.response.code', 'Status Code'],
+  ['http.response.phrase', 'Response Phrase'],
+] as const;
 
 function startsWith(bytes: Uint8Array, at: number, end: number, text: string): boolean {
   if (at + text.length > end) return false;

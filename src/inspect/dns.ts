@@ -320,6 +320,9 @@ class Records {
         if (from + 2 > stop) return this.#fault(into, `${what}: half a compression pointer`, at);
         const target = this.#start + (v.getUint16(from) & 0x3fff);
         if (next < 0) next = from + 2;
+        if (target < this.#start + DNS.size) {
+          return this.#fault(into, `${what}: a compression pointer into the header`, at);
+        }
         if (target >= lowest)
           return this.#fault(into, `${what}: a compression pointer that leads forward`, at);
         lowest = target;

@@ -87,7 +87,7 @@ function query(d: Dissection, layer: Field, type: number, name: string, at: numb
   const little = d.view.getUint16(at + 6, true);
   d.say(
     'ICMP',
-    `${name}  id=0x${ident.toString(16).padStart(4, '0')}, seq=${seq}/${little}, ttl=${d.network?.hopLimit ?? 0}`,
+    `${name.padEnd(19)}  id=0x${ident.toString(16).padStart(4, '0')}, seq=${seq}/${little}, ttl=${d.network?.hopLimit ?? 0}`,
   );
   if (type === 0 || type === 8) {
     d.data(layer, at + 8, end);
