@@ -70,6 +70,8 @@ function advance(tcb: Tcb, seg: Segment, acked: number): void {
   else arm(tcb, 'retransmit', tcp.now + tcb.rtt.rto);
   // RFC 4861 7.3.1: forward progress says that the next hop is there.
   tcp.ip.confirm?.(tcb.path);
+  // What ICMP said before explains no failure of now.
+  tcb.softError = undefined;
   tellUser(tcb);
 }
 

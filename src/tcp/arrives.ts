@@ -161,7 +161,7 @@ function takeSyn(tcb: Tcb, seg: Segment): void {
   setWindow(tcb, seg.wnd);
   snd.wl1 = seg.seq;
   snd.wl2 = seg.ack;
-  tcb.congestion.setMss(sendMss(tcb));
+  sendMss(tcb);
 }
 
 // ---- 3.10.7.3 SYN-SENT

@@ -33,11 +33,14 @@ export function isPlausible(tcp: Tcp, error: IpError): boolean {
   return concerned(tcp, error) !== undefined;
 }
 
+/** The connection that has what is quoted in flight: SND.UNA =< SEG.SEQ < SND.NXT, so none while all is acknowledged. */
 function concerned(tcp: Tcp, error: IpError): Tcb | undefined {
   const tcb = findForError(tcp, error);
   if (tcb === undefined) return undefined;
+  const { snd, probed } = tcb;
   const quoted = error.view.getUint32(error.at + 4);
-  return seq.between(tcb.snd.una, quoted, seq.add(tcb.snd.nxt, -1)) ? tcb : undefined;
+  if (seq.geq(quoted, snd.una) && seq.lt(quoted, snd.nxt)) return tcb;
+  return probed && quoted === snd.una ? tcb : undefined;
 }
 
 /** RFC 1191 6.5: "retransmission … should not be counted as congestion", and happens at once. */

@@ -418,12 +418,15 @@ export function deliver(tcp: Tcp): void {
     tcp.eventful = [];
     let i = 0;
     try {
-      while (i < eventful.length) deliverTo(eventful[i++]!);
+      for (; i < eventful.length; i++) {
+        const tcb = eventful[i]!;
+        deliverTo(tcb);
+        // Raised meanwhile, by another callback.
+        if (tcb.events !== 0) tcp.eventful.push(tcb);
+      }
     } finally {
-      // A user's callback threw: what is left, of its events too, comes in the next round.
+      // A user's callback threw: what is left, of its own events too, comes in the next round.
       if (i < eventful.length) tcp.eventful = [...eventful.slice(i), ...tcp.eventful];
-      const last = eventful[i - 1]!;
-      if (last.events !== 0 && !tcp.eventful.includes(last)) tcp.eventful.unshift(last);
     }
   }
   if (eventfulListeners.length > 0) {

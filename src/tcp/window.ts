@@ -32,8 +32,13 @@ export function sendMss(tcb: Tcb): number {
   let mss = Math.min(snd.peerMss, path.mtu - path.headerLength - TCP_HEADER);
   if (options.maxMss !== 0) mss = Math.min(mss, options.maxMss);
   if (tcb.ts.on) mss -= TIMESTAMPS_LENGTH;
-  snd.mss = Math.max(mss, 8);
-  return snd.mss;
+  mss = Math.max(mss, 8);
+  if (mss !== snd.mss) {
+    snd.mss = mss;
+    // A window of less than one segment would let nothing out, and so bring no ACK to open it.
+    tcb.congestion.setMss(mss);
+  }
+  return mss;
 }
 
 /** The shift we offer in our SYN: the smallest that lets the window field name our whole receive buffer (RFC 7323 2.3). */

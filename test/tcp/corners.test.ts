@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from 'vitest';
 import type { IpError } from '../../src/base/ip.ts';
-import { MILLISECOND, SECOND } from '../../src/base/time.ts';
+import { HOUR, MILLISECOND, SECOND } from '../../src/base/time.ts';
 import { abort, close, send, shutdown } from '../../src/tcp/calls.ts';
 import { ACK, FIN, PSH, RST, SYN } from '../../src/tcp/header.ts';
 import type { Tcb } from '../../src/tcp/tcb.ts';
@@ -18,7 +18,7 @@ function without(what: 'timestamps' | 'sack', ...tcbs: Tcb[]): void {
 }
 
 /** An ICMP error about a segment of `tcb` that starts at `seq`. */
-function _errorAbout(tcb: Tcb, kind: IpError['kind'], seq: number, mtu = 0): IpError {
+function errorAbout(tcb: Tcb, kind: IpError['kind'], seq: number, mtu = 0): IpError {
   const view = new DataView(new ArrayBuffer(8));
   view.setUint16(0, tcb.localPort);
   view.setUint16(2, tcb.remotePort);
@@ -206,5 +206,81 @@ describe('deliver', () => {
     expect(() => pair.run(SECOND)).toThrow('application');
     pair.run(SECOND);
     expect(accepted.length).toBe(1);
+  });
+});
+
+describe('RFC 1191, 8201: the path MTU', () => {
+  test('a path that carries more than before does not stop a window of one small segment', () => {
+    const pair = new Pair({ mtu: 9000 });
+    const { client, serverLog } = pair.connect();
+    const wide = client.path;
+    send(client, pattern(500), 0, 500);
+    pair.settle();
+    client.path = { ...wide, mtu: 600 };
+    pair.client.entry.transport.error(errorAbout(client, 'packet too big', client.snd.una, 600));
+    pair.run(SECOND);
+    client.congestion.onTimeout(600, false);
+    client.path = wide;
+    send(client, pattern(100_000), 0, 100_000);
+    pair.run(10 * SECOND);
+    expect(serverLog.bytes).toBe(100_500);
+  });
+
+  test('RFC 5927 7: a forged Packet Too Big narrows nothing: what it quotes must be in flight', () => {
+    const pair = new Pair();
+    const { client } = pair.connect();
+    const { transport } = pair.client.entry;
+    const about = (seq: number) => errorAbout(client, 'packet too big', seq, 600);
+    // Nothing is in flight.
+    for (const offset of [-1, 0, 1, 1 << 20]) {
+      expect(transport.plausible?.(about((client.snd.nxt + offset) >>> 0))).toBe(false);
+    }
+    send(client, pattern(3000), 0, 3000);
+    pair.settle();
+    expect(transport.plausible?.(about(client.snd.una))).toBe(true);
+    expect(transport.plausible?.(about(client.snd.nxt))).toBe(false);
+    expect(transport.plausible?.(about((client.snd.una - 1) >>> 0))).toBe(false);
+    // No such connection.
+    expect(transport.plausible?.({ ...about(client.snd.una), source: client.remote })).toBe(false);
+  });
+
+  test('RFC 1191 6.5: what was too big goes again at once, in smaller segments, and the window stays', () => {
+    const pair = new Pair();
+    const { client, serverLog } = pair.connect();
+    pair.filter = (wire) => wire.gsoSize <= 560;
+    send(client, pattern(10_000), 0, 10_000);
+    pair.settle();
+    const { cwnd } = client.congestion;
+    client.path = { ...client.path, mtu: 600 };
+    pair.client.entry.transport.error(errorAbout(client, 'packet too big', client.snd.una, 600));
+    pair.run(200 * MILLISECOND);
+    expect(serverLog.bytes).toBe(10_000);
+    expect(client.stats.timeouts).toBe(0);
+    expect(client.congestion.cwnd).toBeGreaterThanOrEqual(cwnd);
+  });
+});
+
+describe('RFC 5927 4.1: ICMP errors', () => {
+  test('are ignored when nothing is in flight', () => {
+    const pair = new Pair();
+    const { client, clientLog } = pair.connect();
+    for (const seq of [0, 1, client.snd.nxt, client.snd.una + 100]) {
+      pair.client.entry.transport.error(errorAbout(client, 'host unreachable', seq));
+    }
+    pair.settle();
+    expect(clientLog.events).toEqual(['connected']);
+  });
+
+  test('one long past does not explain a failure of today', () => {
+    const pair = new Pair();
+    const { client, clientLog } = pair.connect();
+    send(client, pattern(10), 0, 10);
+    pair.settle();
+    pair.client.entry.transport.error(errorAbout(client, 'net unreachable', client.snd.una));
+    pair.run(SECOND);
+    pair.filter = () => false;
+    send(client, pattern(10), 0, 10);
+    pair.run(HOUR);
+    expect(clientLog.events.at(-1)).toBe('closed ETIMEDOUT');
   });
 });
