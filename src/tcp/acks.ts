@@ -13,6 +13,7 @@ import { arm, DRAINED, disarm, notify, type Tcb, touch, WRITABLE } from './tcb.t
 /** Takes the ACK field of a segment in a synchronized state. A verdict ends the processing of the segment. */
 export function acknowledge(tcb: Tcb, seg: Segment): Verdict {
   const { snd } = tcb;
+  if (tcb.probed && seg.ack === seq.add(snd.nxt, 1)) countProbe(tcb);
   // RFC 5961 5.2: SND.UNA − MAX.SND.WND ≤ SEG.ACK ≤ SND.NXT, else an ACK and drop (hostile 93, 99).
   if (seq.gt(seg.ack, snd.nxt)) {
     challenge(tcb, 'challenge ACK: acknowledges what was not sent');
@@ -25,7 +26,8 @@ export function acknowledge(tcb: Tcb, seg: Segment): Verdict {
   const before = snd.wnd;
   const acked = seq.sub(seg.ack, snd.una);
   const news = tcb.sackOn && seg.options.sackCount > 0 ? noteSack(tcb, seg) : 0;
-  updateWindow(tcb, seg);
+  // 3.10.7.4: "If SND.UNA =< SEG.ACK =< SND.NXT, the send window should be updated."
+  if (acked >= 0) updateWindow(tcb, seg);
   tcb.probes = 0;
   // MUST-37: while the peer answers at all, a window of zero is no trouble.
   if (acked > 0 || snd.wnd === 0) {
@@ -43,6 +45,13 @@ export function acknowledge(tcb: Tcb, seg: Segment): Verdict {
     touch(tcb);
   }
   return undefined;
+}
+
+/** The peer took the octet, or the FIN, that probed its closed window: now it counts as sent. */
+function countProbe(tcb: Tcb): void {
+  tcb.probed = false;
+  tcb.snd.nxt = seq.add(tcb.snd.nxt, 1);
+  if (tcb.sendBuffer.length === 0) tcb.finSent = true;
 }
 
 /** SND.UNA moves to SEG.ACK: samples the round trip, grows the window, frees the bytes, tends the timer. */
@@ -129,16 +138,11 @@ export function setWindow(tcb: Tcb, wnd: number): void {
   if (wnd > snd.maxWnd) snd.maxWnd = wnd;
 }
 
-/** The window opened: a probe octet that the peer refused is sent again as part of what follows. */
+/** The window opened: no more probes; and what went again into a window of zero was refused, so it goes once more. */
 function reopen(tcb: Tcb): void {
-  const { snd } = tcb;
-  if (tcb.at.persist === NEVER) return;
+  const { recovery, snd } = tcb;
   disarm(tcb, 'persist');
-  if (tcb.recovery.phase === 'open' && seq.sub(snd.nxt, snd.una) === 1 && tcb.probed) {
-    snd.nxt = snd.una;
-    if (tcb.finSent && !tcb.finAcked) tcb.finSent = false;
-  }
-  tcb.probed = false;
+  if (recovery.phase === 'timeout') recovery.highRxt = snd.una;
   touch(tcb);
 }
 

@@ -77,7 +77,7 @@ function reachR1(tcb: Tcb): void {
 /** 3.8.6.1: the window is closed and something waits. Probes back off (SHLD-30) and go on as long as they are answered (MUST-37). */
 function persist(tcb: Tcb, now: Micros): void {
   tcb.at.persist = NEVER;
-  const waiting = unsentBytes(tcb) > 0 || (tcb.finQueued && !tcb.finAcked) || tcb.probed;
+  const waiting = unsentBytes(tcb) > 0 || (tcb.finQueued && !tcb.finSent);
   if (!waiting) return;
   if (tcb.snd.wnd > 0) {
     // 3.8.6.2.1: the override timeout of the sender's silly window avoidance.

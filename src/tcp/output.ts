@@ -151,6 +151,7 @@ function sendNew(tcb: Tcb): void {
     const whole = sent === length;
     snd.nxt = seq.add(snd.nxt, sent + (fin && whole ? 1 : 0));
     if (fin && whole) tcb.finSent = true;
+    tcb.probed = false;
     if (tcb.timedAt === NEVER) {
       tcb.timedAt = tcp.now;
       tcb.timedSeq = snd.nxt;
@@ -204,7 +205,7 @@ function waitForWindow(tcb: Tcb, unsent: number, finDue: boolean): void {
   const { snd, tcp } = tcb;
   const waiting = unsent > 0 || (finDue && !tcb.finSent);
   if (!waiting || snd.una !== snd.nxt) {
-    if (!tcb.probed) disarm(tcb, 'persist');
+    disarm(tcb, 'persist');
     return;
   }
   if (tcb.at.persist !== NEVER || tcb.dirty) return;
@@ -233,16 +234,15 @@ function sendProbe(tcb: Tcb): void {
     emit(tcb, seq.add(snd.nxt, -1), ACK, 0, 0, 'keep-alive probe');
     return;
   }
-  if (snd.wnd > 0) return;
+  // With something in flight its retransmission is the probe.
+  if (snd.wnd > 0 || snd.nxt !== snd.una) return;
   tcp.counters.tcpWindowProbes++;
   const octet = tcb.sendBuffer.length > 0 ? 1 : 0;
   const fin = octet === 0 && tcb.finQueued ? FIN : 0;
   emit(tcb, snd.una, ACK | fin | (octet === 1 ? PSH : 0), 0, octet, 'zero-window probe');
-  if (snd.nxt === snd.una) {
-    snd.nxt = seq.add(snd.una, 1);
-    tcb.probed = true;
-    if (fin !== 0) tcb.finSent = true;
-  }
+  // SND.NXT stays until the peer takes the octet: a bare ACK from beyond its closed window would be refused, and with it the news
+  // of our own window (3.10.7.4: with RCV.WND zero only SEG.SEQ = RCV.NXT is acceptable).
+  tcb.probed = true;
 }
 
 // ---- SYN

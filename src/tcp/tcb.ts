@@ -200,7 +200,7 @@ export interface Tcb {
   ackNow: boolean;
   /** A zero-window probe, a keep-alive probe or a retransmission of the first segment is due. */
   probeNow: 'none' | 'window' | 'keep-alive';
-  /** One octet, or the FIN, was sent beyond a window of zero. */
+  /** The octet (or the FIN) at SND.UNA = SND.NXT was sent beyond a window of zero. SND.NXT counts it once it is acknowledged. */
   probed: boolean;
   /** Doublings of the interval between zero-window probes (SHLD-30). */
   probeBackoff: number;

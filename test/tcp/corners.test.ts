@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from 'vitest';
 import type { IpError } from '../../src/base/ip.ts';
-import { HOUR, MILLISECOND, SECOND } from '../../src/base/time.ts';
+import { HOUR, MILLISECOND, MINUTE, SECOND } from '../../src/base/time.ts';
 import { abort, close, send, shutdown } from '../../src/tcp/calls.ts';
 import { ACK, FIN, PSH, RST, SYN } from '../../src/tcp/header.ts';
 import type { Tcb } from '../../src/tcp/tcb.ts';
@@ -282,5 +282,90 @@ describe('RFC 5927 4.1: ICMP errors', () => {
     send(client, pattern(10), 0, 10);
     pair.run(HOUR);
     expect(clientLog.events.at(-1)).toBe('closed ETIMEDOUT');
+  });
+});
+
+describe('3.8.6.1: zero-window probes', () => {
+  test('two ends that both closed their windows: one opens, and the other hears of it', () => {
+    const pair = new Pair();
+    const { client, server, clientLog, serverLog } = pair.connect({ receiveBufferLimit: 20_000 });
+    clientLog.reading = serverLog.reading = false;
+    send(client, pattern(60_000), 0, 60_000);
+    send(server, pattern(60_000), 0, 60_000);
+    pair.run(5 * MINUTE);
+    expect([client.snd.wnd, server.snd.wnd]).toEqual([0, 0]);
+    clientLog.reading = true;
+    clientLog.read(client);
+    pair.run(SECOND);
+    expect(clientLog.bytes).toBe(60_000);
+  });
+
+  test('an octet that the peer took after all is acknowledged whenever the ACK comes', () => {
+    const pair = new Pair({ delay: MILLISECOND });
+    const { client, server, serverLog } = pair.connect({}, { receiveBufferLimit: 20_000 });
+    serverLog.reading = false;
+    const data = pattern(20_050);
+    send(client, data, 0, data.length);
+    // The answer to the probe that is taken comes late, after the window update.
+    pair.run(5 * SECOND);
+    expect(client.snd.wnd).toBe(0);
+    const una = client.snd.una;
+    serverLog.reading = true;
+    pair.filter = (wire) => wire.from === pair.client;
+    serverLog.read(server);
+    pair.run(MINUTE);
+    expect(server.receiveBuffer.nxt).toBe(una + 1);
+    pair.inject(pair.client, fromPeer(client, { flags: ACK, ack: una, wnd: 10 }));
+    pair.inject(pair.client, fromPeer(client, { flags: ACK, ack: una + 1, wnd: 10 }));
+    expect(client.snd.una).toBe(una + 1);
+    pair.filter = undefined;
+    pair.run(MINUTE);
+    expect(serverLog.received).toEqual([...data]);
+    expect(pair.client.tcp.counters.tcpChallengeAcks).toBe(0);
+  });
+
+  test('a FIN that fits no window is probed with, and taken at last', () => {
+    const pair = new Pair();
+    const { client, server, serverLog } = pair.connect({}, { receiveBufferLimit: 20_000 });
+    serverLog.reading = false;
+    send(client, pattern(20_000), 0, 20_000);
+    shutdown(client);
+    pair.run(MINUTE);
+    expect(server.state).toBe('ESTABLISHED');
+    serverLog.reading = true;
+    serverLog.read(server);
+    pair.run(SECOND);
+    expect([client.state, server.state]).toEqual(['FIN-WAIT-2', 'CLOSE-WAIT']);
+    expect(serverLog.received).toEqual([...pattern(20_000)]);
+  });
+});
+
+describe('MUST-34: a window that shrinks', () => {
+  test('what the closed window refused goes again as soon as it opens', () => {
+    const pair: Pair = new Pair();
+    const { client, serverLog } = pair.connect();
+    pair.filter = (wire) => wire.from !== pair.client;
+    send(client, pattern(10_000), 0, 10_000);
+    pair.run(5 * MILLISECOND);
+    for (let i = 0; i < 30; i++) {
+      pair.inject(pair.client, fromPeer(client, { flags: ACK, ack: client.snd.una, wnd: 0 }));
+      pair.run(10 * SECOND);
+    }
+    expect(client.state).toBe('ESTABLISHED');
+    pair.filter = undefined;
+    pair.inject(pair.client, fromPeer(client, { flags: ACK, ack: client.snd.una, wnd: 60_000 }));
+    pair.run(SECOND);
+    expect(serverLog.bytes).toBe(10_000);
+  });
+
+  test('an ACK of old data changes no window (3.10.7.4: SND.UNA =< SEG.ACK)', () => {
+    const pair = new Pair();
+    const { client } = pair.connect();
+    send(client, pattern(100), 0, 100);
+    pair.run(SECOND);
+    const { wnd } = client.snd;
+    const { nxt } = client.receiveBuffer;
+    pair.inject(pair.client, fromPeer(client, { flags: ACK, seq: nxt + 1, ack: client.snd.una - 1, wnd: 1 }));
+    expect(client.snd.wnd).toBe(wnd);
   });
 });
