@@ -1,0 +1,21 @@
+// The Node face: hosts on TAP devices or on wires in memory, with Node's own sockets over them. The portable core is core.ts.
+
+export { openTap, Tap, TapDevice, TapError, type TapOptions, Tun } from './node/tap.ts';
+export { createPcapWriter } from './node/pcap-writer.ts';
+export { createPcapngFile, readCapture } from './node/pcap-file.ts';
+export { channels } from './node/diagnostics.ts';
+export { AbortError, HostError, type HostErrorCode } from './node/errors.ts';
+export type { HostDgram } from './node/dgram.ts';
+export {
+  type ConnectionFacts,
+  createHost,
+  Host,
+  type HostCapture,
+  type HostEvents,
+  type HostOptions,
+} from './node/host.ts';
+export type { Lookup, LookupAnswer, Resolver } from './node/lookup.ts';
+export type { HostNet } from './node/net.ts';
+export type { ArpingOptions, ArpingReply, PingOptions, PingReply } from './node/ping.ts';
+export { createWire, type HostPair, type WireOptions } from './node/wire.ts';
+export * from './core.ts';
