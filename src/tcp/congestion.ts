@@ -2,7 +2,7 @@
 //
 // A controller decides how much may be under way (`cwnd`), and if it likes how fast (`pacingRate`). It knows nothing of
 // sequence numbers, SACK or timers: recovery.ts decides *what* was lost and tells it *that* something was. All sizes are in
-// bytes. `inFlight` is what RFC 6675 calls pipe, before the event at hand; without SACK it is FlightSize.
+// bytes. `inFlight` is what RFC 6675 calls pipe, before the event at hand, or at a loss FlightSize (RFC 5681 2).
 
 import type { Micros } from '../base/time.ts';
 

@@ -24,8 +24,8 @@ export function pipe(tcb: Tcb): number {
   const notLost = seq.sub(snd.nxt, lostBelow) - ranges.covered(sacked, lostBelow, snd.nxt);
   const resentTo = seq.min(highRxt, lostBelow);
   const resent = seq.sub(resentTo, snd.una) - ranges.covered(sacked, snd.una, resentTo);
-  // Each duplicate ACK without SACK says that one segment left the network.
-  const departed = tcb.sackOn ? 0 : recovery.dupAcks * snd.mss;
+  // Each duplicate ACK without SACK says that one segment left the network; after a timeout they say nothing (RFC 6582 4).
+  const departed = tcb.sackOn || recovery.phase !== 'fast' ? 0 : recovery.dupAcks * snd.mss;
   return Math.max(0, notLost + resent - departed);
 }
 
@@ -75,8 +75,9 @@ export function onAck(tcb: Tcb, acked: number, news: number, duplicate: boolean)
     recovery.highRxt = seq.max(recovery.highRxt, snd.una);
   }
   if (recovery.phase !== 'open' && seq.geq(snd.una, recovery.point)) leave(tcb);
-  if (tcb.sackOn ? news > 0 : duplicate) recovery.dupAcks++;
-  else if (acked > 0 && recovery.phase === 'open') recovery.dupAcks = 0;
+  // RFC 6675 5: "a cumulative acknowledgment … MUST reset DupAcks to zero".
+  if (acked > 0 && recovery.phase === 'open') recovery.dupAcks = 0;
+  else if (tcb.sackOn ? news > 0 : duplicate) countDuplicate(tcb);
 
   if (tcb.sackOn) markLost(tcb);
   else if (recovery.phase === 'fast' && acked > 0) partialAck(tcb, acked);
@@ -84,6 +85,13 @@ export function onAck(tcb: Tcb, acked: number, news: number, duplicate: boolean)
   if (recovery.phase === 'open' && (recovery.dupAcks >= DUP_THRESH || seq.gt(recovery.lostBelow, snd.una))) {
     enterFast(tcb);
   }
+}
+
+/** RFC 5681 3.2: as many as segments are outstanding, and no more: a peer could make up any number (hostile 100). */
+function countDuplicate(tcb: Tcb): void {
+  const { snd, recovery } = tcb;
+  const segments = Math.ceil(seq.sub(snd.nxt, snd.una) / snd.mss);
+  if (recovery.dupAcks < Math.max(DUP_THRESH, segments)) recovery.dupAcks++;
 }
 
 /** RFC 6582 3.2 step 3, partial acknowledgment: the next hole starts right at SND.UNA. */
@@ -102,7 +110,8 @@ function enterFast(tcb: Tcb): void {
     recovery.dupAcks = 0;
     return;
   }
-  congestion.onLoss(pipe(tcb));
+  // RFC 6675 5 (4.2): ssthresh = FlightSize / 2, and that is all that is not acknowledged (RFC 5681 2).
+  congestion.onLoss(seq.sub(snd.nxt, snd.una));
   recovery.phase = 'fast';
   recovery.point = snd.nxt;
   recovery.highRxt = snd.una;

@@ -7,7 +7,7 @@ import { abort, close, send, shutdown } from '../../src/tcp/calls.ts';
 import { ACK, FIN, PSH, RST, SYN } from '../../src/tcp/header.ts';
 import type { Tcb } from '../../src/tcp/tcb.ts';
 import { deliver } from '../../src/tcp/tcp.ts';
-import { craft, fromPeer, type Log, Pair, pattern } from './pair.ts';
+import { craft, fromPeer, type Log, Pair, pattern, stamp } from './pair.ts';
 
 /** Both connections forget what they agreed on. */
 function without(what: 'timestamps' | 'sack', ...tcbs: Tcb[]): void {
@@ -367,5 +367,67 @@ describe('MUST-34: a window that shrinks', () => {
     const { nxt } = client.receiveBuffer;
     pair.inject(pair.client, fromPeer(client, { flags: ACK, seq: nxt + 1, ack: client.snd.una - 1, wnd: 1 }));
     expect(client.snd.wnd).toBe(wnd);
+  });
+});
+
+describe('RFC 5681 3.2, RFC 6582: duplicate ACKs without SACK', () => {
+  test('no more of them count than segments are out, and none after a timeout', () => {
+    const pair: Pair = new Pair();
+    const { client, server } = pair.connect();
+    without('sack', client, server);
+    pair.filter = () => false;
+    send(client, pattern(1_000_000), 0, 1_000_000);
+    pair.settle();
+    const out = () => (client.snd.nxt - client.snd.una) >>> 0;
+    const before = out();
+    for (let i = 0; i < 500; i++) {
+      pair.inject(pair.client, fromPeer(client, { flags: ACK, ack: client.snd.una }));
+    }
+    pair.settle();
+    expect(out()).toBeLessThanOrEqual(2 * before + client.snd.mss);
+    pair.run(SECOND);
+    expect(client.recovery.phase).toBe('timeout');
+    const sent = client.stats.segmentsOut;
+    for (let i = 0; i < 20; i++) {
+      pair.inject(pair.client, fromPeer(client, { flags: ACK, ack: client.snd.una }));
+      pair.settle();
+    }
+    expect(client.stats.segmentsOut).toBe(sent);
+  });
+
+  test('RFC 6675 5: an ACK that acknowledges data starts the count anew', () => {
+    const pair = new Pair();
+    const { client } = pair.connect({ noDelay: true });
+    pair.filter = () => false;
+    for (let i = 0; i < 8; i++) {
+      send(client, pattern(100), 0, 100);
+      pair.settle();
+    }
+    const { una } = client.snd;
+    for (let i = 0; i < 3; i++) {
+      const ack = una + 100 * i;
+      const sack = new Uint8Array(24);
+      sack.set(stamp(client));
+      const view = new DataView(sack.buffer);
+      view.setUint32(12, 0x0101050a);
+      view.setUint32(16, ack + 200);
+      view.setUint32(20, ack + 300);
+      pair.inject(pair.client, fromPeer(client, { flags: ACK, ack, options: sack }));
+    }
+    expect(client.recovery.sacked.total).toBeGreaterThan(0);
+    expect(client.recovery.phase).toBe('open');
+  });
+
+  test('RFC 6675 5 (4.2): ssthresh is half of FlightSize, all that is not acknowledged', () => {
+    const pair: Pair = new Pair({ delay: 50 * MILLISECOND });
+    const { client } = pair.connect({ noDelay: true, maxMss: 1012 });
+    let sent = 0;
+    pair.filter = (wire, seg) => !(wire.from === pair.client && seg.dataLength > 0 && ++sent === 1);
+    for (let i = 0; i < 10; i++) {
+      send(client, pattern(1000), 0, 1000);
+      pair.run(MILLISECOND);
+    }
+    while (client.recovery.phase === 'open') pair.run(MILLISECOND);
+    expect(client.congestion.ssthresh).toBe(5000);
   });
 });
