@@ -21,6 +21,7 @@ import {
   createTcb,
   disarm,
   enter,
+  isSynchronized,
   notify,
   READABLE,
   type State,
@@ -356,7 +357,8 @@ export function setNoDelay(tcb: Tcb, on: boolean): void {
 export function setKeepAlive(tcb: Tcb, keepAlive: Partial<TcpOptions['keepAlive']>): void {
   tcb.options.keepAlive = { ...tcb.options.keepAlive, ...keepAlive };
   const { enabled, idle } = tcb.options.keepAlive;
-  if (enabled && tcb.state !== 'SYN-SENT') arm(tcb, 'keepAlive', tcb.tcp.now + idle);
+  // An opening connection begins when it is ESTABLISHED; one in TIME-WAIT has nothing left to keep alive.
+  if (enabled && isSynchronized(tcb) && tcb.state !== 'TIME-WAIT') arm(tcb, 'keepAlive', tcb.tcp.now + idle);
   else disarm(tcb, 'keepAlive');
 }
 

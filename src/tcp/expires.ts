@@ -53,9 +53,7 @@ function retransmit(tcb: Tcb, now: Micros): void {
 
 /** USER TIMEOUT, R2 (MUST-20, MUST-23): the connection is given up, with the soft error that explains it if there is one. */
 function givesUp(tcb: Tcb, now: Micros, opening: boolean): boolean {
-  const limit = opening
-    ? Math.max(R2_SYN, Math.min(tcb.options.userTimeout, R2_SYN))
-    : tcb.options.userTimeout;
+  const limit = opening ? R2_SYN : tcb.options.userTimeout;
   const since = now - tcb.troubleSince;
   // A SYN that ICMP keeps calling undeliverable is not tried for three minutes: MUST-56 forbids believing the first one, and
   // RFC 5461 3.1 tells why not to wait for the last.

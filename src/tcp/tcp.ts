@@ -13,7 +13,7 @@ import type { IpError, IpOutput, Path, SendOptions } from '../base/ip.ts';
 import type { Packet } from '../base/packet.ts';
 import { below, type Random } from '../base/random.ts';
 import { SlabPool } from '../base/slab.ts';
-import { MINUTE, type Micros, SECOND } from '../base/time.ts';
+import { MINUTE, type Micros, NEVER, SECOND } from '../base/time.ts';
 import type { TimerQueue } from '../base/timers.ts';
 import type { Trace } from '../base/trace.ts';
 import { createIsn, type Isn } from './isn.ts';
@@ -331,6 +331,8 @@ export function insert(tcp: Tcp, tcb: Tcb): void {
 export function remove(tcp: Tcp, tcb: Tcb): void {
   unlink(tcp, tcb);
   tcp.timers.remove(tcb.timer);
+  const { at } = tcb;
+  at.retransmit = at.persist = at.delayedAck = at.keepAlive = at.timeWait = NEVER;
   tcp.timeWait.delete(tcb);
   tcb.listener?.halfOpen.delete(tcb);
   if (tcp.last === tcb) tcp.last = undefined;

@@ -3,7 +3,7 @@
 import { describe, expect, test } from 'vitest';
 import type { IpError } from '../../src/base/ip.ts';
 import { HOUR, MILLISECOND, MINUTE, SECOND } from '../../src/base/time.ts';
-import { abort, close, send, shutdown } from '../../src/tcp/calls.ts';
+import { abort, close, send, setKeepAlive, shutdown } from '../../src/tcp/calls.ts';
 import { ACK, FIN, PSH, RST, SYN } from '../../src/tcp/header.ts';
 import type { Tcb } from '../../src/tcp/tcb.ts';
 import { deliver } from '../../src/tcp/tcp.ts';
@@ -429,5 +429,39 @@ describe('RFC 5681 3.2, RFC 6582: duplicate ACKs without SACK', () => {
     }
     while (client.recovery.phase === 'open') pair.run(MILLISECOND);
     expect(client.congestion.ssthresh).toBe(5000);
+  });
+});
+
+describe('timers', () => {
+  test('a connection that a timer ended leaves no other timer', () => {
+    const pair = new Pair();
+    const { client } = pair.connect({
+      userTimeout: 10 * SECOND,
+      keepAlive: { enabled: true, idle: SECOND, interval: SECOND, count: 1000 },
+    });
+    pair.filter = () => false;
+    send(client, pattern(10), 0, 10);
+    pair.run(5 * SECOND);
+    // The host slept: several deadlines are long past when its clock is read again.
+    pair.now += HOUR;
+    pair.client.timers.advance(pair.now);
+    expect(client.state).toBe('CLOSED');
+    expect(pair.client.timers.armed).toBe(0);
+  });
+
+  test('keep-alive is for open connections: set on a closed one, or in TIME-WAIT, it arms nothing', () => {
+    const pair = new Pair();
+    const { client, server } = pair.connect();
+    shutdown(client);
+    shutdown(server);
+    pair.run(SECOND);
+    expect([client.state, server.state]).toEqual(['TIME-WAIT', 'TIME-WAIT']);
+    const keepAlive = { enabled: true, idle: SECOND, interval: SECOND, count: 2 };
+    setKeepAlive(client, keepAlive);
+    pair.run(30 * SECOND);
+    expect(client.state).toBe('TIME-WAIT');
+    pair.run(MINUTE);
+    setKeepAlive(client, keepAlive);
+    expect(pair.client.timers.armed).toBe(0);
   });
 });
