@@ -65,9 +65,10 @@ export function advertise(tcb: Tcb): number {
   return Math.min(65_535, Math.max(0, seq.sub(rcv.edge, nxt)) >>> rcv.scale);
 }
 
-/** Bytes that may still arrive in order: out-of-order data already lies inside the window. */
+/** Bytes that may still arrive in order, as far as the field can say: out-of-order data already lies inside the window. */
 function freeSpace(tcb: Tcb): number {
-  return Math.max(0, tcb.options.receiveBufferLimit - tcb.receiveBuffer.readable);
+  const free = tcb.options.receiveBufferLimit - tcb.receiveBuffer.readable;
+  return Math.max(0, Math.min(free, 65_535 * 2 ** tcb.rcv.scale));
 }
 
 /**
@@ -79,7 +80,7 @@ export function shouldUpdateWindow(tcb: Tcb): boolean {
   if (tcb.receiveEnded || tcb.state === 'SYN-SENT' || tcb.state === 'CLOSED') return false;
   const open = seq.sub(rcv.edge, receiveBuffer.nxt);
   const gain = freeSpace(tcb) - open;
-  const half = options.receiveBufferLimit >> 1;
+  const half = Math.min(options.receiveBufferLimit, 65_535 * 2 ** rcv.scale) >> 1;
   return gain >= half || (open < half && gain >= Math.min(2 * rcv.mss, half));
 }
 

@@ -465,3 +465,19 @@ describe('timers', () => {
     expect(pair.client.timers.armed).toBe(0);
   });
 });
+
+describe('3.8.6.2.2: window updates', () => {
+  test('a peer without window scaling is not told after every read of what the field cannot say', () => {
+    const pair = new Pair();
+    const { client, server } = pair.connect({ noDelay: true });
+    server.rcv.scale = client.snd.scale = 0;
+    server.rcv.edge = server.receiveBuffer.nxt + 65_535;
+    const before = server.stats.segmentsOut;
+    for (let i = 0; i < 20; i++) {
+      send(client, pattern(100), 0, 100);
+      pair.run(MILLISECOND);
+    }
+    pair.run(100 * MILLISECOND);
+    expect(server.stats.segmentsOut - before).toBeLessThanOrEqual(3);
+  });
+});
