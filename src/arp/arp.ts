@@ -9,6 +9,7 @@ import { BROADCAST_MAC, formatMac, isGroupMac, MAC_LENGTH, type Mac, macEquals }
 import { ETHERTYPE_ARP, type InterfaceAddress } from '../base/netif.ts';
 import type { Frame, Packet } from '../base/packet.ts';
 import type { Random } from '../base/random.ts';
+import { tellAll } from '../base/tell.ts';
 import type { Clock, Micros } from '../base/time.ts';
 import type { TimerQueue } from '../base/timers.ts';
 import type { Trace } from '../base/trace.ts';
@@ -61,6 +62,12 @@ interface OpenQuestion extends ArpQuestion {
   readonly reply: (reply: ArpReply) => void;
 }
 
+/** An answer on its way to who asked. */
+interface Answer {
+  readonly question: OpenQuestion;
+  readonly reply: ArpReply;
+}
+
 export interface ArpCounters {
   arpInRequests: number;
   arpInReplies: number;
@@ -97,7 +104,7 @@ export class Arp {
   readonly #link: ArpLink;
   readonly #claims: Claims;
   readonly #questions = new Set<OpenQuestion>();
-  #undelivered: { question: OpenQuestion; reply: ArpReply }[] = [];
+  readonly #undelivered: Answer[] = [];
 
   constructor(needs: ArpNeeds) {
     this.#needs = needs;
@@ -137,7 +144,6 @@ export class Arp {
   close(): void {
     this.#claims.stopAll();
     this.#questions.clear();
-    this.#undelivered = [];
   }
 
   // ---- asking
@@ -169,11 +175,12 @@ export class Arp {
 
   /** Hands answers to those who asked. */
   deliver(): void {
-    if (this.#undelivered.length === 0) return;
-    const events = this.#undelivered;
-    this.#undelivered = [];
-    for (const { question, reply } of events) if (this.#questions.has(question)) question.reply(reply);
+    if (this.#undelivered.length > 0) tellAll(this.#undelivered, this.#tell);
   }
+
+  readonly #tell = ({ question, reply }: Answer): void => {
+    if (this.#questions.has(question)) question.reply(reply);
+  };
 
   // ---- packet reception
 

@@ -6,6 +6,7 @@ import type { SendResult } from '../base/netif.ts';
 import type { Packet } from '../base/packet.ts';
 import { below, type Random } from '../base/random.ts';
 import { Slab } from '../base/slab.ts';
+import { tellAll } from '../base/tell.ts';
 import type { Micros } from '../base/time.ts';
 import { MAX_DATAGRAM } from './header.ts';
 import {
@@ -79,7 +80,7 @@ export class Echo {
   readonly #output: Ipv4Output;
   readonly #random: Random;
   readonly #clients = new Map<number, EchoClient>();
-  #events: Event[] = [];
+  readonly #events: Event[] = [];
   #eventBytes = 0;
 
   constructor(output: Ipv4Output, random: Random) {
@@ -186,16 +187,15 @@ export class Echo {
   }
 
   deliver(): void {
-    const events = this.#events;
-    if (events.length === 0) return;
-    this.#events = [];
-    this.#eventBytes = 0;
-    for (const { client, reply, error } of events) {
-      if (!client.open) continue;
-      if (reply !== undefined) client.user.reply(reply);
-      else if (error !== undefined) client.user.error(error);
-    }
+    if (this.#events.length > 0) tellAll(this.#events, this.#tell);
   }
+
+  readonly #tell = ({ client, reply, error }: Event): void => {
+    if (reply !== undefined) this.#eventBytes -= reply.data.length;
+    if (!client.open) return;
+    if (reply !== undefined) client.user.reply(reply);
+    else if (error !== undefined) client.user.error(error);
+  };
 
   #admit(bytes: number): boolean {
     if (this.#events.length >= MAX_EVENTS || this.#eventBytes + bytes > MAX_EVENT_BYTES) return false;

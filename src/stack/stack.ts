@@ -18,6 +18,7 @@ import { ETHERTYPE_IPV4, ETHERTYPE_IPV6, type InterfaceAddress, type NetInterfac
 import type { Packet } from '../base/packet.ts';
 import type { Random } from '../base/random.ts';
 import type { Slab } from '../base/slab.ts';
+import { tellAll } from '../base/tell.ts';
 import type { Clock, Micros } from '../base/time.ts';
 import { TimerQueue } from '../base/timers.ts';
 import { Trace } from '../base/trace.ts';
@@ -106,7 +107,7 @@ export class Stack implements Ipv4Needs, Clock {
   readonly #host: InterfaceHost;
   /** Addresses that have routes now. */
   readonly #connected = new Set<InterfaceAddress>();
-  #events: StackEvent[] = [];
+  readonly #events: StackEvent[] = [];
   #now: Micros;
   #nextIndex = 1;
 
@@ -130,7 +131,7 @@ export class Stack implements Ipv4Needs, Clock {
     this.#duties = [this.ipv4, new TcpDuty(this.tcp), this.udp];
     this.loopback = this.#add({ name: 'lo', port: this.#loopbackPort, mtu: LOOPBACK_MTU }, true);
     this.loopback.addAddress({ address: LOOPBACK_V4, prefixLength: 8 });
-    this.#events = [];
+    this.#events.length = 0;
   }
 
   // ---- time
@@ -243,10 +244,7 @@ export class Stack implements Ipv4Needs, Clock {
   deliver(): void {
     for (const duty of this.#duties) duty.deliver();
     for (const netif of this.#interfaces) netif.arp.deliver();
-    if (this.#events.length === 0) return;
-    const events = this.#events;
-    this.#events = [];
-    for (const event of events) this.#tell(event);
+    if (this.#events.length > 0) tellAll(this.#events, this.#tell);
   }
 
   /** Everything that is counted, under MIB names, as a value that stays as it is. */
@@ -310,12 +308,12 @@ export class Stack implements Ipv4Needs, Clock {
     if (this.#events.length < MAX_EVENTS) this.#events.push(event);
   }
 
-  #tell(event: StackEvent): void {
+  readonly #tell = (event: StackEvent): void => {
     const { observer } = this;
     if (event.kind === 'address') observer.address?.(event.netif, event.address);
     else if (event.kind === 'link') observer.link?.(event.netif);
     else observer.conflict?.(event.netif, event.address, event.mac, event.outcome);
-  }
+  };
 
   // ---- network layers
 

@@ -3,6 +3,7 @@
 import { Address } from '../base/address.ts';
 import type { Packet } from '../base/packet.ts';
 import { Slab } from '../base/slab.ts';
+import { tellAll } from '../base/tell.ts';
 import type { Arrival } from './demux.ts';
 import { DATAGRAM_OVERHEAD, type UdpSocket } from './socket.ts';
 
@@ -28,7 +29,7 @@ export class Receiver {
   #arena = new Slab(new Uint8Array(0));
   #used = 0;
   readonly #range: Range = { slab: this.#arena, offset: 0 };
-  #ready: UdpSocket[] = [];
+  readonly #ready: UdpSocket[] = [];
   #blocked: UdpSocket[] = [];
   /** The last addresses seen, as values: a flow makes one of each (addresses are immutable). */
   #source = new Address(0, 0, 0, 0);
@@ -127,25 +128,38 @@ export class Receiver {
 
   /** Calls the users. What they do in there waits for the next round. */
   deliver(): void {
-    const ready = this.#ready;
-    if (ready.length > 0) {
-      this.#ready = [];
-      for (const socket of ready) deliverTo(socket);
-    }
+    if (this.#ready.length > 0) tellAll(this.#ready, this.#deliverTo);
     const blocked = this.#blocked;
     if (blocked.length === 0) return;
     this.#blocked = [];
-    for (const socket of blocked) {
-      const { blockedOn } = socket;
-      if (socket.closed || blockedOn === undefined) continue;
-      // An interface that went down has room for the error that the next send will report.
-      if (blockedOn.up && !blockedOn.hasRoom()) {
-        this.block(socket);
-        continue;
-      }
-      socket.blockedOn = undefined;
-      socket.user.writable(socket);
+    let i = 0;
+    try {
+      while (i < blocked.length) this.#unblock(blocked[i++]!);
+    } finally {
+      // A user's callback threw: the others hear of it in the next round.
+      this.#blocked.push(...blocked.slice(i));
     }
+  }
+
+  readonly #deliverTo = (socket: UdpSocket): void => {
+    socket.ready = false;
+    try {
+      deliverTo(socket);
+    } finally {
+      if (socket.queue.length > 0 && !socket.paused) this.wake(socket);
+    }
+  };
+
+  #unblock(socket: UdpSocket): void {
+    const { blockedOn } = socket;
+    if (socket.closed || blockedOn === undefined) return;
+    // An interface that went down has room for the error that the next send will report.
+    if (blockedOn.up && !blockedOn.hasRoom()) {
+      this.block(socket);
+      return;
+    }
+    socket.blockedOn = undefined;
+    socket.user.writable(socket);
   }
 
   #to(a: Arrival): Address {
@@ -158,8 +172,8 @@ export class Receiver {
   }
 }
 
+/** Calls one user, until it pauses, closes or throws: what is left goes on waiting. */
 function deliverTo(socket: UdpSocket): void {
-  socket.ready = false;
   const error = socket.pendingError;
   if (error !== undefined && !socket.closed) {
     socket.pendingError = undefined;
@@ -168,16 +182,16 @@ function deliverTo(socket: UdpSocket): void {
   if (socket.paused || socket.closed || socket.queue.length === 0) return;
   const queue = socket.queue;
   socket.queue = [];
-  for (let i = 0; i < queue.length; i++) {
-    const datagram = queue[i]!;
-    if (socket.closed) return;
-    if (socket.paused) {
-      socket.queue = queue.slice(i).concat(socket.queue);
-      return;
+  let i = 0;
+  try {
+    while (i < queue.length && !socket.paused && !socket.closed) {
+      const datagram = queue[i++]!;
+      socket.queuedBytes -= datagram.length + DATAGRAM_OVERHEAD;
+      const { slab, offset, length, source, sourcePort } = datagram;
+      socket.user.received(socket, slab, offset, length, source, sourcePort, datagram);
     }
-    socket.queuedBytes -= datagram.length + DATAGRAM_OVERHEAD;
-    const { slab, offset, length, source, sourcePort } = datagram;
-    socket.user.received(socket, slab, offset, length, source, sourcePort, datagram);
+  } finally {
+    if (i < queue.length && !socket.closed) socket.queue = queue.slice(i).concat(socket.queue);
   }
 }
 

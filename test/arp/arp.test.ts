@@ -374,6 +374,22 @@ describe('asking for its own sake', () => {
     expect(b.netif.neighbours.size).toBe(0);
   });
 
+  it('a callback that throws costs nobody an answer, and one that closes the interface ends all of them', () => {
+    const b = host();
+    let n = 0;
+    b.netif.arp.ask(ip('10.0.0.2'), () => {
+      if (n === 0) throw new Error('application');
+    });
+    b.netif.arp.ask(ip('10.0.0.2'), () => {
+      n++;
+      b.netif.close();
+    });
+    for (let i = 0; i < 2; i++) b.receive(arpFrame(REPLY, THEIRS, '10.0.0.2', '10.0.0.1', { to: OURS }));
+    expect(() => b.netif.arp.deliver()).toThrow('application');
+    b.netif.arp.deliver();
+    expect(n).toBe(1);
+  });
+
   it('keeps a bounded number of answers', () => {
     const b = host();
     let n = 0;

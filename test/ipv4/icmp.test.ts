@@ -138,6 +138,25 @@ describe('RFC 792: asking for echo', () => {
     expect(a.ipv4.pending).toBe(false);
   });
 
+  it('a callback that throws costs nobody a reply', () => {
+    const a = new TestHost();
+    const b = new TestHost(`${PEER}/24`);
+    const { client, replies } = listen(a);
+    const careless = a.ipv4.icmp.echo.open({
+      reply: () => {
+        throw new Error('application');
+      },
+      error: () => {},
+    })!;
+    for (const who of [careless, client, client]) a.ipv4.icmp.echo.send(who, addr(PEER), 1, counting(8));
+    for (const { bytes } of a.eth.take()) b.receive(bytes);
+    for (const { bytes } of b.eth.take()) a.receive(bytes);
+    expect(() => a.ipv4.deliver()).toThrow('application');
+    expect(a.ipv4.pending).toBe(true);
+    a.ipv4.deliver();
+    expect(replies).toHaveLength(2);
+  });
+
   it('asks for 65000 bytes and gets them', () => {
     const a = new TestHost();
     const b = new TestHost(`${PEER}/24`);

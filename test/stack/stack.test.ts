@@ -332,6 +332,26 @@ describe('what ends', () => {
     expect(a.stack.ip.isLocal(ip('10.0.0.1'))).toBe(false);
   });
 
+  it('an observer that throws misses no other event', () => {
+    const { world, a, ia } = twoHosts();
+    world.settle();
+    const seen: string[] = [];
+    a.stack.observer = {
+      link: () => {
+        throw new Error('application');
+      },
+      address: (_i, x) => seen.push(`${x.address} ${x.state}`),
+    };
+    ia.setUp(false);
+    ia.addAddress(cidr('10.9.0.1/24'));
+    ia.setUp(true);
+    expect(() => a.stack.deliver()).toThrow('application');
+    expect(a.stack.pending).toBe(true);
+    expect(() => a.stack.deliver()).toThrow('application');
+    a.stack.deliver();
+    expect(seen).toEqual(['10.0.0.1 preferred', '10.9.0.1 preferred']);
+  });
+
   it('an address whose life is over is removed, and its routes', () => {
     const { world, a, ia } = twoHosts();
     world.settle();

@@ -816,6 +816,49 @@ describe('memory', () => {
   });
 });
 
+describe('a callback that throws', () => {
+  const boom = () => {
+    throw new Error('application');
+  };
+
+  it('costs neither its own socket a datagram nor another its turn', () => {
+    const host = new TestHost();
+    const first = bound(host, 7);
+    const second = bound(host, 8);
+    for (const what of ['a', 'b', 'c']) host.receive(udpDatagram(9, 7, bytes(what)));
+    host.receive(udpDatagram(9, 8, bytes('d')));
+    first.received = boom;
+    expect(() => host.udp.deliver()).toThrow('application');
+    first.received = User.prototype.received;
+    expect(host.udp.pending).toBe(true);
+    host.udp.deliver();
+    expect([text(first), text(second)]).toEqual([['b', 'c'], ['d']]);
+    expect(first.socket.queuedBytes).toBe(0);
+    works(host, first);
+    works(host, second);
+  });
+
+  it('leaves datagrams behind an error, and writers behind a writer', () => {
+    const host = new TestHost();
+    const user = bound(host, 7);
+    connectUdp(user.socket, addr(PEER), 9);
+    host.receive(udpDatagram(9, 7, bytes('x')));
+    user.socket.pendingError = 'ECONNREFUSED';
+    user.error = boom;
+    expect(() => host.udp.deliver()).toThrow('application');
+    host.udp.deliver();
+    expect(text(user)).toEqual(['x']);
+    const other = bound(host, 8);
+    host.eth.room = 0;
+    for (const waiting of [user, other]) expect(say(waiting, 'x', PEER, 9)).toBe('EAGAIN');
+    host.eth.room = 5;
+    user.writable = boom;
+    expect(() => host.udp.deliver()).toThrow('application');
+    host.udp.deliver();
+    expect(other.writables).toBe(1);
+  });
+});
+
 describe('a full interface', () => {
   it('says EAGAIN, and tells when there is room, once', () => {
     const host = new TestHost();
