@@ -271,7 +271,7 @@ function checkSequence(tcb: Tcb, seg: Segment): Verdict {
   if (
     ts.on &&
     seg.options.timestamps &&
-    seq.geq(seg.options.tsval, ts.recent) &&
+    (seq.geq(seg.options.tsval, ts.recent) || isRecentOutdated(tcb)) &&
     seq.leq(seg.seq, ts.lastAckSent)
   ) {
     ts.recent = seg.options.tsval;
@@ -291,18 +291,18 @@ function takeOffSyn(tcb: Tcb, seg: Segment): void {
 }
 
 function checkTimestamps(tcb: Tcb, seg: Segment): Verdict {
-  const { ts, tcp } = tcb;
-  // RFC 7323 3.2: "MUST be present in every non-RST segment … SHOULD silently drop" (hostile 87).
-  if (!seg.options.timestamps) return 'paws';
-  if (seq.geq(seg.options.tsval, ts.recent)) return undefined;
-  if (tcp.now - ts.recentAt > TS_RECENT_LIFE) {
-    ts.recent = seg.options.tsval;
-    ts.recentAt = tcp.now;
-    return undefined;
-  }
+  // RFC 7323 3.2: "MUST be present in every non-RST segment … SHOULD silently drop" (hostile 87). A SYN gets its challenge all the
+  // same: the peer may have forgotten us, and opens anew without timestamps (RFC 5961 4.2).
+  if (!seg.options.timestamps) return isSyn(seg) ? undefined : 'paws';
+  if (seq.geq(seg.options.tsval, tcb.ts.recent) || isRecentOutdated(tcb)) return undefined;
   // R1: an old segment of this or an earlier connection. "Send an acknowledgment in reply … and drop the segment."
   answerUnacceptable(tcb, seg);
   return 'paws';
+}
+
+/** RFC 7323 5.5: after so long a silence TS.Recent keeps nobody out; the first acceptable segment brings a new one. */
+function isRecentOutdated(tcb: Tcb): boolean {
+  return tcb.tcp.now - tcb.ts.recentAt > TS_RECENT_LIFE;
 }
 
 /** 3.4: the four cases of the acceptability test, in one: the segment must touch [RCV.NXT, RCV.NXT + RCV.WND). */

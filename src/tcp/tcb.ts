@@ -346,7 +346,7 @@ export function createTcb(seed: TcbSeed): Tcb {
     timedSeq: iss,
     timedAt: NEVER,
     challenges: 0,
-    challengesSince: 0,
+    challengesSince: Number.NEGATIVE_INFINITY,
     pseudoSum: seed.pseudoSum,
     stats: {
       segmentsIn: 0,

@@ -481,3 +481,47 @@ describe('3.8.6.2.2: window updates', () => {
     expect(server.stats.segmentsOut - before).toBeLessThanOrEqual(3);
   });
 });
+
+describe('RFC 5961 4.2, RFC 7323 5', () => {
+  test('a peer that forgot us and opens anew without timestamps is challenged, not ignored', () => {
+    const pair = new Pair();
+    const { server } = pair.connect();
+    const none = new Uint8Array(0);
+    pair.inject(pair.server, fromPeer(server, { flags: SYN, seq: 12345, options: none }));
+    expect(pair.server.tcp.counters.tcpChallengeAcks).toBe(1);
+    pair.inject(pair.server, fromPeer(server, { flags: ACK | PSH, data: pattern(5), options: none }));
+    expect(server.receiveBuffer.readable).toBe(0);
+  });
+
+  test('challenges work from the first second of the clock', () => {
+    const pair = new Pair();
+    pair.now = 0;
+    const { server } = pair.connect();
+    pair.now = 500 * MILLISECOND;
+    pair.inject(pair.server, fromPeer(server, { flags: SYN }));
+    expect(pair.server.tcp.counters.tcpChallengeAcks).toBe(1);
+  });
+
+  test('5.5: after 24 days of silence a segment outside the window still leaves TS.Recent alone', () => {
+    const pair = new Pair();
+    const { client, server, serverLog } = pair.connect();
+    pair.run(25 * 24 * HOUR);
+    const recent = server.ts.recent;
+    const forged = stamp(server, recent - 5);
+    pair.inject(pair.server, fromPeer(server, { flags: ACK, seq: server.rcv.edge + 5, options: forged }));
+    expect(server.ts.recent).toBe(recent);
+    send(client, pattern(10), 0, 10);
+    pair.run(SECOND);
+    expect(serverLog.bytes).toBe(10);
+  });
+
+  test('5.5: and one inside is believed, whatever its timestamp', () => {
+    const pair = new Pair();
+    const { server, serverLog } = pair.connect();
+    pair.run(25 * 24 * HOUR);
+    const options = stamp(server, (server.ts.recent - 1000) >>> 0);
+    pair.inject(pair.server, fromPeer(server, { flags: ACK | PSH, data: pattern(7), options }));
+    pair.settle();
+    expect(serverLog.bytes).toBe(7);
+  });
+});
