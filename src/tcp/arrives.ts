@@ -84,7 +84,8 @@ function answerWithReset(tcp: Tcp, seg: Segment, note: string): void {
 
 // ---- 3.10.7.2 LISTEN
 
-function listening(listener: Listener, seg: Segment): Verdict {
+/** `used`: the last sequence number of the connection in TIME-WAIT that this SYN follows. */
+function listening(listener: Listener, seg: Segment, used?: number): Verdict {
   const { tcp } = listener;
   // First, check for a RST: "should be ignored".
   if (isRst(seg)) return 'reset ignored';
@@ -110,6 +111,7 @@ function listening(listener: Listener, seg: Segment): Verdict {
     user: undefined,
     listener,
     options: { ...listener.options },
+    used,
   });
   listener.halfOpen.add(tcb);
   tcp.counters.tcpPassiveOpens++;
@@ -567,7 +569,7 @@ function restartTimeWait(tcb: Tcb): void {
 
 /** MAY-2: a new SYN may reopen the connection if no old segment can be taken for one of its own (RFC 6191, RFC 1122 4.2.2.13). */
 function reopens(tcb: Tcb, seg: Segment): boolean {
-  if (!isSyn(seg) || isAck(seg) || isRst(seg)) return false;
+  if (!isSyn(seg) || isAck(seg) || isRst(seg) || isFin(seg)) return false;
   if (findListener(tcb.tcp, seg.packet!, seg.destinationPort) === undefined) return false;
   const { ts } = tcb;
   if (ts.on && seg.options.timestamps && seg.options.tsval !== ts.recent) {
@@ -582,5 +584,5 @@ function reopen(tcb: Tcb, seg: Segment): Verdict {
   if (listener === undefined) return 'no socket';
   enter(tcb, 'CLOSED');
   remove(tcp, tcb);
-  return listening(listener, seg);
+  return listening(listener, seg, tcb.snd.nxt);
 }

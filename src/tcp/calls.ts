@@ -98,7 +98,12 @@ export interface Ownership {
   readonly user: TcpUser | undefined;
   readonly listener: Listener | undefined;
   readonly options: TcpOptions;
+  /** The last sequence number of an earlier connection of this four-tuple, if that has just given way. */
+  readonly used?: number | undefined;
 }
+
+/** How far beyond the last number of the old connection the new one starts: what an unscaled window may still hold. */
+const ISS_STEP = 65_536;
 
 /** Makes a TCB with a fresh ISS and puts it in the table. */
 export function makeConnection(
@@ -110,6 +115,10 @@ export function makeConnection(
   owner: Ownership,
 ): Tcb {
   const local = path.source;
+  let iss = tcp.isn.isn(tcp.now, local, localPort, remote, remotePort);
+  // 3.6.1: "larger than the largest sequence number it used on the previous connection incarnation". Above 250 kB a second a
+  // connection uses up numbers faster than the clock of RFC 6528 ticks.
+  if (owner.used !== undefined && !seq.gt(iss, owner.used)) iss = seq.add(owner.used, ISS_STEP);
   const tcb = createTcb({
     tcp,
     local,
@@ -118,7 +127,7 @@ export function makeConnection(
     remotePort,
     hash: hashOf(tcp, local, localPort, remote, remotePort),
     path,
-    iss: tcp.isn.isn(tcp.now, local, localPort, remote, remotePort),
+    iss,
     tsOffset: tcp.isn.timestampOffset(local, remote),
     pseudoSum: pseudoHeaderSum(local, remote, PROTOCOL_TCP, 0),
     ...owner,

@@ -525,3 +525,34 @@ describe('RFC 5961 4.2, RFC 7323 5', () => {
     expect(serverLog.bytes).toBe(7);
   });
 });
+
+describe('MAY-2: a SYN in TIME-WAIT', () => {
+  function waiting() {
+    const pair = new Pair();
+    const { client, server } = pair.connect();
+    without('timestamps', client, server);
+    shutdown(server);
+    pair.run(SECOND);
+    shutdown(client);
+    pair.run(SECOND);
+    expect(server.state).toBe('TIME-WAIT');
+    return { pair, server };
+  }
+
+  test('with a FIN it ends nothing', () => {
+    const { pair, server } = waiting();
+    pair.inject(pair.server, fromPeer(server, { flags: SYN | FIN, seq: server.receiveBuffer.nxt + 1000 }));
+    expect(server.state).toBe('TIME-WAIT');
+  });
+
+  test('3.6.1: the new ISS lies above all that the old connection used', () => {
+    const { pair, server } = waiting();
+    // A fast connection used up more numbers than the ISN clock ticked.
+    server.snd.nxt = server.snd.una = (server.snd.nxt + 100_000_000) >>> 0;
+    pair.inject(pair.server, fromPeer(server, { flags: SYN, seq: server.receiveBuffer.nxt + 1000 }));
+    expect(server.state).toBe('CLOSED');
+    const again = [...pair.server.tcp.connections.values()][0]!;
+    expect(again.state).toBe('SYN-RECEIVED');
+    expect((again.iss - server.snd.nxt) | 0).toBeGreaterThan(0);
+  });
+});
