@@ -10,6 +10,7 @@ import { FIN, SYN } from './header.ts';
 import {
   ADVANCED,
   clear as clearReceiveBuffer,
+  dataEnd,
   FILLED,
   insert as insertBytes,
   KEPT,
@@ -498,6 +499,7 @@ function takeText(tcb: Tcb, seg: Segment): void {
     const fresh = seq.sub(rb.nxt, before);
     tcb.stats.bytesIn += fresh;
     rcv.unacked += fresh;
+    if (rcv.urgent && seq.geq(rb.nxt, rcv.up)) rcv.urgent = false;
     if (had === 0 || rb.readable > had) notify(tcb, READABLE);
   }
   if ((what & (OUT_OF_ORDER | FILLED)) !== 0) {
@@ -513,10 +515,10 @@ function takeText(tcb: Tcb, seg: Segment): void {
   }
 }
 
-/** Remembers where the stream ends. A FIN that contradicts an earlier one is ignored (hostile 104). */
+/** Remembers where the stream ends. A FIN that contradicts an earlier one, or data that is held, is ignored (hostile 104). */
 function noteFin(tcb: Tcb, seg: Segment): void {
   const at = seq.add(seg.seq, seg.dataLength);
-  if (tcb.finAt < 0 && seq.geq(at, tcb.receiveBuffer.nxt)) tcb.finAt = at;
+  if (tcb.finAt < 0 && seq.geq(at, dataEnd(tcb.receiveBuffer))) tcb.finAt = at;
   if (tcb.receiveBuffer.nxt !== tcb.finAt) ackNow(tcb);
 }
 

@@ -204,6 +204,12 @@ function setFree(rb: ReceiveBuffer, chunk: Chunk): void {
   }
 }
 
+/** The sequence number after the last byte held, in order or not. */
+export function dataEnd(rb: ReceiveBuffer): number {
+  const chunk = rb.outOfOrder?.chunks.at(-1);
+  return chunk === undefined ? rb.nxt : endOf(chunk);
+}
+
 /** Index of the first chunk that ends after `seq`. Data mostly comes in order behind the gap: look at the end first. */
 function firstEndingAfter(chunks: readonly Chunk[], seq: number): number {
   let high = chunks.length;

@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import type { IpError } from '../../src/base/ip.ts';
 import { HOUR, MILLISECOND, MINUTE, SECOND } from '../../src/base/time.ts';
 import { abort, close, send, setKeepAlive, shutdown } from '../../src/tcp/calls.ts';
-import { ACK, FIN, PSH, RST, SYN } from '../../src/tcp/header.ts';
+import { ACK, FIN, PSH, RST, SYN, URG } from '../../src/tcp/header.ts';
 import type { Tcb } from '../../src/tcp/tcb.ts';
 import { deliver } from '../../src/tcp/tcp.ts';
 import { craft, fromPeer, type Log, Pair, pattern, stamp } from './pair.ts';
@@ -554,5 +554,31 @@ describe('MAY-2: a SYN in TIME-WAIT', () => {
     const again = [...pair.server.tcp.connections.values()][0]!;
     expect(again.state).toBe('SYN-RECEIVED');
     expect((again.iss - server.snd.nxt) | 0).toBeGreaterThan(0);
+  });
+});
+
+describe('3.10.7.4, sixth to eighth', () => {
+  test('the urgent pointer is done with once RCV.NXT passes it', () => {
+    const pair = new Pair();
+    const { server } = pair.connect();
+    const urgent = fromPeer(server, { flags: ACK | URG | PSH, data: pattern(10) });
+    new DataView(urgent.buffer).setUint16(18, 20);
+    pair.inject(pair.server, urgent);
+    expect(server.rcv.urgent).toBe(true);
+    pair.inject(pair.server, fromPeer(server, { flags: ACK | PSH, data: pattern(10) }));
+    expect(server.rcv.urgent).toBe(false);
+  });
+
+  test('a FIN before data that is held already is ignored (hostile 104)', () => {
+    const pair = new Pair();
+    const { server, serverLog } = pair.connect();
+    const { nxt } = server.receiveBuffer;
+    pair.inject(pair.server, fromPeer(server, { flags: ACK, seq: nxt + 40, data: pattern(60, 40) }));
+    pair.inject(pair.server, fromPeer(server, { flags: ACK | FIN, seq: nxt + 50 }));
+    pair.inject(pair.server, fromPeer(server, { flags: ACK, seq: nxt, data: pattern(40) }));
+    pair.inject(pair.server, fromPeer(server, { flags: ACK | FIN, seq: nxt + 100, data: pattern(5, 100) }));
+    pair.settle();
+    expect(serverLog.received).toEqual([...pattern(105)]);
+    expect(server.state).toBe('CLOSE-WAIT');
   });
 });
