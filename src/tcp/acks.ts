@@ -30,7 +30,8 @@ export function acknowledge(tcb: Tcb, seg: Segment): Verdict {
   if (acked >= 0) updateWindow(tcb, seg);
   tcb.probes = 0;
   // MUST-37: while the peer answers at all, a window of zero is no trouble.
-  if (acked > 0 || snd.wnd === 0) {
+  // (But when its user closed, nobody is left to end the wait: R2 does, RFC 6429 3, hostile 97.)
+  if (acked > 0 || (snd.wnd === 0 && !tcb.readClosed)) {
     tcb.retries = 0;
     tcb.troubleSince = NEVER;
   }

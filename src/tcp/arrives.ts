@@ -4,7 +4,7 @@ import type { Verdict } from '../base/drop.ts';
 import { type Packet, UNICAST } from '../base/packet.ts';
 import { MILLISECOND, NEVER, SECOND } from '../base/time.ts';
 import { acknowledge, setWindow } from './acks.ts';
-import { closeHalf, destroy, makeConnection, resetPeer } from './calls.ts';
+import { closeHalf, destroy, makeConnection, ORPHAN_FIN_WAIT_2, resetPeer } from './calls.ts';
 import { challenge } from './challenge.ts';
 import { FIN, SYN } from './header.ts';
 import {
@@ -435,7 +435,7 @@ function afterFinAcked(tcb: Tcb): void {
   switch (tcb.state) {
     case 'FIN-WAIT-1':
       enter(tcb, 'FIN-WAIT-2');
-      if (tcb.readClosed) arm(tcb, 'timeWait', tcb.tcp.now + 60 * SECOND);
+      if (tcb.readClosed) arm(tcb, 'timeWait', tcb.tcp.now + ORPHAN_FIN_WAIT_2);
       return;
     case 'CLOSING':
       enterTimeWait(tcb);

@@ -1,7 +1,7 @@
 // Timeouts: user, retransmission, zero window, keep-alive, delayed ACK, time-wait (RFC 9293 3.10.8, 3.8; RFC 6298 5).
 
 import { type Micros, NEVER, SECOND } from '../base/time.ts';
-import { destroy, unsentBytes } from './calls.ts';
+import { abort, destroy, unsentBytes } from './calls.ts';
 import { onTimeout } from './recovery.ts';
 import { backoff } from './rtt.ts';
 import { ackNow, arm, enter, notify, SOFT_ERROR, type Tcb, touch } from './tcb.ts';
@@ -85,7 +85,7 @@ function persist(tcb: Tcb, now: Micros): void {
   }
   if (tcb.troubleSince === NEVER) tcb.troubleSince = now;
   if (now - tcb.troubleSince >= tcb.options.userTimeout) {
-    destroy(tcb, 'ETIMEDOUT');
+    abort(tcb, 'ETIMEDOUT');
     return;
   }
   tcb.probeNow = 'window';

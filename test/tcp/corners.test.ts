@@ -582,3 +582,20 @@ describe('3.10.7.4, sixth to eighth', () => {
     expect(server.state).toBe('CLOSE-WAIT');
   });
 });
+
+describe('3.8.3, RFC 6429: a window of zero and nobody who cares', () => {
+  test('hostile 97: a closed connection does not wait for ever on a peer that answers and never reads', () => {
+    const pair = new Pair();
+    const { client, serverLog } = pair.connect({ userTimeout: 5 * MINUTE }, { receiveBufferLimit: 20_000 });
+    serverLog.reading = false;
+    send(client, pattern(60_000), 0, 60_000);
+    pair.run(HOUR);
+    // MUST-37: while the user holds on, so do we.
+    expect(client.state).toBe('ESTABLISHED');
+    close(client);
+    pair.run(10 * MINUTE);
+    expect(client.state).toBe('CLOSED');
+    expect(serverLog.events.at(-1)).toBe('closed ECONNRESET');
+    expect(pair.client.tcp.pools.large.inUse).toBe(0);
+  });
+});
