@@ -29,6 +29,20 @@ export interface Closable {
   destroy(): void;
 }
 
+/** A TCP handle as its reading and its writing half see it. */
+export interface StreamOwner {
+  readonly loop: Loop;
+  readonly context: Context;
+  readonly closing: boolean;
+  readonly connecting: boolean;
+  /** 0, or the negative errno of what the connection died of. */
+  failure(): number;
+  /** The negative errno for a write that comes too late. */
+  brokenPipe(): number;
+  /** What keeps the process alive may have changed. */
+  changed(): void;
+}
+
 /** The shape that Node's `getsockname` and `getpeername` fill in. */
 export interface SockName {
   address?: string;

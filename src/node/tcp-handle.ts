@@ -3,156 +3,100 @@
 //   net.Socket ──writeBuffer, writev, shutdown, readStart, close──► TcpHandle ──send, shutdown, close──► TCP
 //              ◄──onread(buffer), request.oncomplete(status)──────           ◄──readable, writable, closed──
 //
-// Receiving is without a copy: `onread` gets the slab that the frame was read into. Sending is one copy, into TCP's send
-// buffer, and a write is complete once that has taken all of it; most writes complete before they return.
+// stream-writer.ts and stream-reader.ts are its two halves; here is the rest: opening, closing, options, names.
 
 import type { Server, Socket } from 'node:net';
-import { type Address, ANY_V4, ANY_V6, type Family, LOOPBACK_V4, LOOPBACK_V6 } from '../base/address.ts';
+import { type Address, type Family, LOOPBACK_V4, LOOPBACK_V6 } from '../base/address.ts';
 import type { ErrorCode } from '../base/errors.ts';
-import type { Slab } from '../base/slab.ts';
 import { SECOND } from '../base/time.ts';
-import {
-  abort,
-  accept,
-  close,
-  listen,
-  mayStillSend,
-  open,
-  readableBytes,
-  receive,
-  receiveInto,
-  send,
-  setKeepAlive,
-  setNoDelay,
-  shutdown,
-  unlisten,
-} from '../tcp/calls.ts';
+import { abort, accept, close, listen, open, setKeepAlive, setNoDelay, unlisten } from '../tcp/calls.ts';
 import type { Tcb, TcpUser } from '../tcp/tcb.ts';
 import type { Listener } from '../tcp/tcp.ts';
 import { errnoOf } from './errors.ts';
-import { Anchor, Context, fillName, type Ground, type SockName, toAddress } from './handle.ts';
 import {
-  announceRead,
-  announceWrite,
-  finishNativeShutdown,
-  finishNativeWrite,
-  NativeStream,
-  nativeEnd,
-  nativeRead,
-  ownerOf,
-  pendingWrite,
-  type Request,
-  setNativeOnread,
-  UV_ECANCELED,
-  UV_EOF,
-} from './internals.ts';
+  Anchor,
+  type Closable,
+  Context,
+  fillName,
+  type Ground,
+  type SockName,
+  type StreamOwner,
+  toAddress,
+} from './handle.ts';
+import { NativeStream, ownerOf, type Request, setNativeOnread, UV_ECANCELED } from './internals.ts';
+import type { Loop } from './loop.ts';
+import { type Onread, StreamReader } from './stream-reader.ts';
+import { StreamWriter } from './stream-writer.ts';
 
-/** Bytes handed up between two looks at whether the reader still wants them: what libuv reads at a time. */
-const READ_MOST = 65_536;
 /** `bind6`'s flag for a socket that takes no IPv4. */
 const IPV6_ONLY = 1;
 /** Linux's answer to a handle call that makes no sense here. */
 const ENOTSUP = -95;
 
-type Onread = (this: TcpHandle, buffer: ArrayBufferLike | undefined) => unknown;
 type Onconnection = (this: TcpHandle, status: number, client?: TcpHandle) => void;
-type Closed = () => void;
-
-/** A write that TCP's send buffer had no room for. */
-interface Write {
-  readonly request: Request;
-  /** C++ made the request, and is told through the JSStream. */
-  readonly native: boolean;
-  readonly chunks: readonly Uint8Array[];
-  /** The chunk, and the byte of it, that goes next. */
-  index: number;
-  offset: number;
-  bytes: number;
-}
 
 /** Where a handle that nobody reads leaves its connection: TCP ends it on its own. */
-const NOBODY: TcpUser = {
-  connected() {},
-  readable() {},
-  writable() {},
-  drained() {},
-  closed() {},
-};
+const NOBODY: TcpUser = { connected() {}, readable() {}, writable() {}, drained() {}, closed() {} };
 
-/** Strings are encoded here on their way to the send buffer: a write never waits here, so one serves every handle. */
-const scratch = Buffer.allocUnsafeSlow(65_536);
-/** UTF-8 takes at most 3 bytes for a UTF-16 unit, and ucs2 two. */
-const SCRATCH_UNITS = Math.floor(scratch.length / 3);
-
-/** Ranges taken from TCP and not yet handed up. Filled and emptied within one call. */
-const ranges: { slab: Slab; offset: number; length: number }[] = [];
-const collect = (slab: Slab, offset: number, length: number): void => {
-  ranges.push({ slab, offset, length });
-};
-
-export class TcpHandle extends NativeStream implements TcpUser {
+export class TcpHandle extends NativeStream implements TcpUser, StreamOwner, Closable {
   /** Node's own note of whether it wants `onread`; never used here. */
   reading = false;
-  bytesRead = 0;
-  bytesWritten = 0;
   onconnection: Onconnection | undefined;
-  /** Set by what accepts for an HTTP server: the parser then reads in JavaScript. */
+  /** Set by what accepts for an HTTP server: its parser then reads in JavaScript. */
   plain = false;
-
+  readonly context = new Context('TAPTCP');
   readonly #ground: Ground;
-  readonly #context = new Context('TAPTCP');
   readonly #anchor: Anchor;
+  readonly #reader: StreamReader;
+  readonly #writer: StreamWriter;
   #tcb: Tcb | undefined;
   #listener: Listener | undefined;
   /** What bind was told. */
   #local: Address | undefined;
   #localPort = 0;
   #family: Family | undefined;
-  #onread: Onread | undefined;
-  #userBuffer: Uint8Array | undefined;
-  #wantsRead = false;
-  #ended = false;
-  #restarting = false;
-  #deferred = false;
-  #error: ErrorCode | undefined;
   #connectRequest: Request | undefined;
-  #shutdownRequest: Request | undefined;
-  #shutdownIsNative = false;
-  readonly #writes: Write[] = [];
-  #closing = false;
-  #closed: Closed | undefined;
-  /** Whether C++ has taken the stream over, and whether the HTTP parser has. */
-  #taken = false;
+  /** What the connection died of. */
+  #error: ErrorCode | undefined;
   #consumed = false;
+  #closing = false;
+  #closed: (() => void) | undefined;
 
   constructor(ground: Ground, tcb?: Tcb) {
     super();
     this.#ground = ground;
     this.#anchor = new Anchor(ground.loop);
+    this.#reader = new StreamReader(this, tcb);
+    this.#writer = new StreamWriter(this, tcb);
     this.#tcb = tcb;
     if (tcb !== undefined) tcb.user = this;
     ground.open.add(this);
   }
 
-  // What Node reads.
+  // ---- what Node reads
 
   get fd(): number {
     return -1;
   }
 
-  /** Bytes of writes that are not complete. */
+  get bytesRead(): number {
+    return this.#reader.bytesRead;
+  }
+
+  get bytesWritten(): number {
+    return this.#writer.bytesWritten;
+  }
+
   get writeQueueSize(): number {
-    let bytes = 0;
-    for (const write of this.#writes) bytes += left(write);
-    return bytes;
+    return this.#writer.queued;
   }
 
   getAsyncId(): number {
-    return this.#context.asyncId;
+    return this.context.asyncId;
   }
 
   asyncReset(): void {
-    this.#context.reset();
+    this.context.reset();
   }
 
   getProviderType(): number {
@@ -165,26 +109,26 @@ export class TcpHandle extends NativeStream implements TcpUser {
    */
   get isStreamBase(): boolean {
     if (this.plain) return false;
-    this.#taken = true;
+    this.#reader.taken = true;
     return true;
   }
 
-  /** The HTTP server's mark for a handle that its parser reads from. Taken away when a connection is upgraded. */
+  /** The HTTP server's mark for a handle that its parser reads from; taken away when a connection is upgraded. */
   get _consumed(): boolean {
     return this.#consumed;
   }
 
   set _consumed(consumed: boolean) {
     this.#consumed = consumed;
-    this.#taken = consumed;
+    this.#reader.taken = consumed;
   }
 
   get onread(): Onread | undefined {
-    return this.#onread;
+    return this.#reader.onread;
   }
 
   set onread(onread: Onread | undefined) {
-    this.#onread = onread;
+    this.#reader.onread = onread;
     setNativeOnread(this, onread);
   }
 
@@ -209,16 +153,16 @@ export class TcpHandle extends NativeStream implements TcpUser {
 
   getpeername(out: SockName): number {
     const tcb = this.#tcb;
-    if (tcb === undefined || this.#connectRequest !== undefined) return errnoOf('ENOTCONN');
+    if (tcb === undefined || this.connecting) return errnoOf('ENOTCONN');
     return fillName(out, tcb.remote, tcb.remotePort);
   }
 
-  // Options.
+  // ---- options
 
   setNoDelay(on: boolean): number {
     const tcb = this.#tcb;
     if (tcb === undefined) return errnoOf('ENOTCONN');
-    this.#ground.loop.touch();
+    this.loop.touch();
     setNoDelay(tcb, on);
     return 0;
   }
@@ -227,7 +171,7 @@ export class TcpHandle extends NativeStream implements TcpUser {
   setKeepAlive(enabled: boolean, delay?: number, interval?: number, count?: number): number {
     const tcb = this.#tcb;
     if (tcb === undefined) return errnoOf('ENOTCONN');
-    this.#ground.loop.touch();
+    this.loop.touch();
     setKeepAlive(tcb, {
       enabled,
       ...(delay ? { idle: delay * SECOND } : {}),
@@ -259,7 +203,7 @@ export class TcpHandle extends NativeStream implements TcpUser {
     return ENOTSUP;
   }
 
-  // Opening.
+  // ---- opening
 
   bind(address: string, port: number): number {
     return this.#bind(address, port, 4, 0);
@@ -276,27 +220,28 @@ export class TcpHandle extends NativeStream implements TcpUser {
     this.#local = address;
     this.#localPort = port;
     // `::` without the flag takes both families, as Linux does by default.
-    this.#family =
-      address.family === 6 && address.isUnspecified && (flags & IPV6_ONLY) === 0 ? undefined : address.family;
+    const both = address.family === 6 && address.isUnspecified && (flags & IPV6_ONLY) === 0;
+    this.#family = both ? undefined : address.family;
     return 0;
   }
 
   /** Twice is harmless: `host.listen` has done it before Node does. */
   listen(backlog: number): number {
     if (this.#listener !== undefined) return 0;
-    if (this.#ground.closed) return errnoOf('ENETDOWN');
     const local = this.#local;
+    if (local === undefined) return errnoOf('EINVAL');
+    if (this.#ground.closed) return errnoOf('ENETDOWN');
+    this.loop.touch();
     const listener = listen(this.#ground.tcp, {
-      local: local === undefined || local.isUnspecified ? undefined : local,
+      local: local.isUnspecified ? undefined : local,
       port: this.#localPort,
       backlog,
       family: this.#family,
       acceptable: (waiting) => this.#acceptAll(waiting),
     });
     if (typeof listener === 'string') return errnoOf(listener);
-    this.#local ??= this.#family === 4 ? ANY_V4 : ANY_V6;
     this.#listener = listener;
-    this.#update();
+    this.changed();
     return 0;
   }
 
@@ -304,7 +249,7 @@ export class TcpHandle extends NativeStream implements TcpUser {
     for (;;) {
       const tcb = this.#closing ? undefined : accept(listener);
       if (tcb === undefined) return;
-      this.#context.run(this.#welcome, this, tcb);
+      this.context.run(this.#welcome, this, tcb);
     }
   }
 
@@ -317,13 +262,13 @@ export class TcpHandle extends NativeStream implements TcpUser {
   connect(request: Request, address: string, port: number): number {
     const to = toAddress(address);
     if (to === undefined) return errnoOf('EINVAL');
-    if (this.#ground.closed) return errnoOf('ENETDOWN');
     if (this.#tcb !== undefined) return errnoOf('EISCONN');
+    if (this.#ground.closed) return errnoOf('ENETDOWN');
     // Linux refuses port 0 as if nobody listened, and takes the unspecified address for this host.
     if (port === 0) return errnoOf('ECONNREFUSED');
     const remote = to.isUnspecified ? (to.family === 4 ? LOOPBACK_V4 : LOOPBACK_V6) : to;
     const local = this.#local;
-    this.#ground.loop.touch();
+    this.loop.touch();
     const tcb = open(this.#ground.tcp, {
       remote,
       remotePort: port,
@@ -332,9 +277,9 @@ export class TcpHandle extends NativeStream implements TcpUser {
       user: this,
     });
     if (typeof tcb === 'string') return errnoOf(tcb);
-    this.#tcb = tcb;
+    this.#tcb = this.#reader.tcb = this.#writer.tcb = tcb;
     this.#connectRequest = request;
-    this.#update();
+    this.changed();
     return 0;
   }
 
@@ -342,248 +287,64 @@ export class TcpHandle extends NativeStream implements TcpUser {
     return this.connect(request, address, port);
   }
 
-  // Reading.
+  #finishConnect(status: number): void {
+    const request = this.#connectRequest;
+    if (request === undefined) return;
+    this.#connectRequest = undefined;
+    this.changed();
+    const ok = status === 0;
+    if (request.oncomplete !== undefined)
+      this.context.run(request.oncomplete, request, status, this, request, ok, ok);
+  }
+
+  // ---- reading
 
   readStart(): number {
     if (this.#closing) return errnoOf('EINVAL');
-    this.#wantsRead = true;
-    this.#update();
-    // Never from within this call: Node expects bytes from the event loop.
-    if (this.#somethingToRead() && !this.#restarting) {
-      this.#restarting = true;
-      this.#ground.loop.afterEvents({ resume: () => this.#restart() });
-    }
+    this.#reader.start();
     return 0;
   }
 
   readStop(): number {
-    this.#wantsRead = false;
-    this.#update();
+    this.#reader.stop();
     return 0;
   }
 
   useUserBuffer(buffer: Uint8Array): void {
-    this.#userBuffer = buffer;
+    this.#reader.userBuffer = buffer;
   }
 
-  #somethingToRead(): boolean {
-    const tcb = this.#tcb;
-    if (tcb === undefined || this.#ended || this.#connectRequest !== undefined) return false;
-    return readableBytes(tcb) > 0 || tcb.receiveEnded || tcb.state === 'CLOSED';
-  }
-
-  #restart(): void {
-    this.#restarting = false;
-    this.#deliver();
-  }
-
-  /** Hands up what may be handed up: bytes, then the end or the error. */
-  #deliver(): void {
-    const tcb = this.#tcb;
-    if (tcb === undefined || this.#connectRequest !== undefined) return;
-    while (this.#wantsRead && !this.#closing && readableBytes(tcb) > 0) {
-      if (this.#taken) this.#readTaken(tcb);
-      else if (this.#userBuffer !== undefined) this.#readIntoUser(tcb, this.#userBuffer);
-      else this.#readInPlace(tcb);
-    }
-    if (!this.#wantsRead || this.#closing || this.#ended) return;
-    if (this.#error !== undefined) this.#end(errnoOf(this.#error));
-    else if (tcb.receiveEnded || tcb.state === 'CLOSED') this.#end(UV_EOF);
-  }
-
-  /** Zero copy: each range goes up where it lies. */
-  #readInPlace(tcb: Tcb): void {
-    receive(tcb, READ_MOST, collect);
-    const taken = ranges.splice(0);
-    for (const { slab, offset, length } of taken) {
-      if (this.#closing) return;
-      // Whoever stopped reading in the middle still gets what was taken: at most one READ_MOST, as from a kernel.
-      this.bytesRead += length;
-      announceRead(length, slab.bytes.byteOffset + offset);
-      this.#context.run(this.#onread!, this, slab.bytes.buffer);
-    }
-  }
-
-  #readIntoUser(tcb: Tcb, into: Uint8Array): void {
-    const length = receiveInto(tcb, into, 0, into.length);
-    this.bytesRead += length;
-    announceRead(length, 0);
-    const next = this.#context.run(this.#onread!, this, undefined);
-    if (next instanceof Uint8Array) this.#userBuffer = next;
-  }
-
-  #readTaken(tcb: Tcb): void {
-    receive(tcb, READ_MOST, collect);
-    const taken = ranges.splice(0);
-    for (const { slab, offset, length } of taken) {
-      if (this.#closing) return;
-      this.bytesRead += length;
-      this.#context.run(nativeRead, undefined, this, slab.bytes.subarray(offset, offset + length));
-    }
-  }
-
-  #end(status: number): void {
-    this.#ended = true;
-    this.#update();
-    if (this.#taken && status === UV_EOF) {
-      this.#context.run(nativeEnd, undefined, this);
-      return;
-    }
-    // C++ has no way to be told of an error: the socket is, which tells whoever wraps it.
-    announceRead(status, 0);
-    this.#context.run(this.#onread!, this, undefined);
-  }
-
-  // Writing.
+  // ---- writing
 
   writeBuffer(request: Request | null, bytes: Uint8Array): number | Request {
-    const tcb = this.#tcb;
-    const length = bytes.length;
-    const refused = this.#refusal(tcb);
-    if (refused !== 0) return refused;
-    this.#ground.loop.touch();
-    const taken = this.#writes.length > 0 ? 0 : send(tcb!, bytes, 0, length);
-    this.bytesWritten += length;
-    if (taken === length) {
-      announceWrite(length, false);
-      return 0;
-    }
-    return this.#queue(request, [bytes], 0, taken, length);
+    return this.#writer.write(request, bytes);
   }
 
-  /** Gathers what was corked; each chunk is copied once, straight into the send buffer. */
   writev(request: Request | null, chunks: readonly unknown[], allBuffers: boolean): number | Request {
-    const tcb = this.#tcb;
-    const refused = this.#refusal(tcb);
-    if (refused !== 0) return refused;
-    const buffers = allBuffers ? (chunks as readonly Uint8Array[]) : encodeAll(chunks);
-    this.#ground.loop.touch();
-    let bytes = 0;
-    for (const buffer of buffers) bytes += buffer.length;
-    this.bytesWritten += bytes;
-    let index = 0;
-    let taken = 0;
-    for (; index < buffers.length && this.#writes.length === 0; index++) {
-      const buffer = buffers[index]!;
-      taken = send(tcb!, buffer, 0, buffer.length);
-      if (taken < buffer.length) break;
-      taken = 0;
-    }
-    if (index === buffers.length) {
-      announceWrite(bytes, false);
-      return 0;
-    }
-    return this.#queue(request, buffers, index, taken, bytes);
+    return this.#writer.writev(request, chunks, allBuffers);
   }
 
   writeUtf8String(request: Request | null, text: string): number | Request {
-    return this.#writeString(request, text, 'utf8');
+    return this.#writer.writeString(request, text, 'utf8');
   }
 
   writeLatin1String(request: Request | null, text: string): number | Request {
-    return this.#writeString(request, text, 'latin1');
+    return this.#writer.writeString(request, text, 'latin1');
   }
 
   writeAsciiString(request: Request | null, text: string): number | Request {
-    return this.#writeString(request, text, 'latin1');
+    return this.#writer.writeString(request, text, 'latin1');
   }
 
   writeUcs2String(request: Request | null, text: string): number | Request {
-    return this.#writeString(request, text, 'utf16le');
+    return this.#writer.writeString(request, text, 'utf16le');
   }
 
-  #writeString(request: Request | null, text: string, encoding: BufferEncoding): number | Request {
-    if (text.length > SCRATCH_UNITS || this.#writes.length > 0)
-      return this.writeBuffer(request, Buffer.from(text, encoding));
-    const refused = this.#refusal(this.#tcb);
-    if (refused !== 0) return refused;
-    this.#ground.loop.touch();
-    const length = scratch.write(text, 0, encoding);
-    const taken = send(this.#tcb!, scratch, 0, length);
-    this.bytesWritten += length;
-    if (taken === length) {
-      announceWrite(length, false);
-      return 0;
-    }
-    return this.#queue(request, [Buffer.from(scratch.subarray(taken, length))], 0, 0, length);
-  }
-
-  /** 0, or why nothing can be written: what the connection died of the first time, a broken pipe from then on. */
-  #refusal(tcb: Tcb | undefined): number {
-    if (tcb === undefined) return errnoOf('ENOTCONN');
-    if (mayStillSend(tcb)) return 0;
-    const error = this.#error;
-    if (error === undefined || this.#ended) return errnoOf('EPIPE');
-    return errnoOf(error);
-  }
-
-  #queue(
-    request: Request | null,
-    chunks: readonly Uint8Array[],
-    index: number,
-    offset: number,
-    bytes: number,
-  ): number | Request {
-    const pending = pendingWrite(request);
-    this.#writes.push({ request: pending.request, native: false, chunks, index, offset, bytes });
-    this.#update();
-    announceWrite(bytes, true);
-    return pending.result;
-  }
-
-  /** Goes on with writes that wait, in order, while TCP has room. */
-  #pump(): void {
-    const tcb = this.#tcb!;
-    for (let write = this.#writes[0]; write !== undefined; write = this.#writes[0]) {
-      while (write.index < write.chunks.length) {
-        const chunk = write.chunks[write.index]!;
-        const rest = chunk.length - write.offset;
-        const taken = send(tcb, chunk, write.offset, rest);
-        if (taken < rest) {
-          write.offset += taken;
-          return;
-        }
-        write.index++;
-        write.offset = 0;
-      }
-      this.#writes.shift();
-      this.#update();
-      this.#complete(write, 0);
-      if (this.#closing) return;
-    }
-    this.#finishShutdown(0);
-  }
-
-  #complete({ request, native }: Write, status: number): void {
-    if (native) this.#context.run(finishNativeWrite, undefined, this, request, status);
-    else if (request.oncomplete !== undefined) this.#context.run(request.oncomplete, request, status);
-  }
-
-  /** CLOSE of the send half, after the writes that wait. */
   shutdown(request: Request): number {
-    const tcb = this.#tcb;
-    if (tcb === undefined || tcb.state === 'CLOSED') return errnoOf('ENOTCONN');
-    this.#shutdownRequest = request;
-    this.#update();
-    if (this.#writes.length > 0) return 0;
-    this.#ground.loop.touch();
-    // The FIN may leave with the last bytes; the socket hears of it later, as from libuv.
-    shutdown(tcb);
-    this.#ground.loop.afterEvents({ resume: () => this.#finishShutdown(0) });
-    return 0;
+    return this.#writer.shutdown(request, false);
   }
 
-  #finishShutdown(status: number): void {
-    const request = this.#shutdownRequest;
-    if (request === undefined) return;
-    this.#shutdownRequest = undefined;
-    if (status === 0) shutdown(this.#tcb!);
-    this.#update();
-    if (this.#shutdownIsNative) this.#context.run(finishNativeShutdown, undefined, this, request, status);
-    else if (request.oncomplete !== undefined) this.#context.run(request.oncomplete, request, status);
-  }
-
-  // What C++ calls on a JSStream, once TLS or HTTP/2 has taken it over.
+  // ---- what C++ calls on a JSStream, once it has taken the stream over
 
   onreadstart(): number {
     return this.readStart();
@@ -593,63 +354,44 @@ export class TcpHandle extends NativeStream implements TcpUser {
     return this.readStop();
   }
 
-  /** From the loop, after {@link onwrite}. */
-  resume(): void {
-    this.#deferred = false;
-    if (!this.#closing) this.#pump();
+  onwrite(request: Request, chunks: readonly Uint8Array[]): number {
+    return this.#writer.writeNative(request, chunks);
+  }
+
+  onshutdown(request: Request): number {
+    return this.#writer.shutdown(request, true);
   }
 
   isClosing(): boolean {
     return this.#closing;
   }
 
-  onwrite(request: Request, chunks: readonly Uint8Array[]): number {
-    const refused = this.#refusal(this.#tcb);
-    if (refused !== 0) return refused;
-    let bytes = 0;
-    for (const chunk of chunks) bytes += chunk.length;
-    this.bytesWritten += bytes;
-    this.#writes.push({ request, native: true, chunks, index: 0, offset: 0, bytes });
-    this.#update();
-    // C++ wants to hear of the end after this call has returned: the end of this tick sends and completes it.
-    if (!this.#deferred) {
-      this.#deferred = true;
-      this.#ground.loop.defer(this);
-    }
-    return 0;
-  }
-
-  onshutdown(request: Request): number {
-    this.#shutdownIsNative = true;
-    return this.shutdown(request);
-  }
-
-  // Closing.
+  // ---- closing
 
   /** Both halves. What TCP has in its send buffer still goes; what waits here is cancelled, as libuv does. */
-  close(closed?: Closed): void {
+  close(closed?: () => void): void {
     if (this.#closing) {
-      if (closed !== undefined) this.#ground.loop.afterEvents({ resume: closed });
+      if (closed !== undefined) this.loop.afterEvents({ resume: closed });
       return;
     }
     this.#closing = true;
     this.#closed = closed;
     this.#ground.open.delete(this);
-    this.#ground.loop.touch();
+    this.loop.touch();
     if (this.#listener !== undefined) unlisten(this.#listener);
     const tcb = this.#tcb;
     if (tcb !== undefined) {
       tcb.user = NOBODY;
       close(tcb);
     }
-    this.#update();
-    this.#ground.loop.afterEvents({ resume: () => this.#finishClose() });
+    this.changed();
+    this.loop.afterEvents({ resume: () => this.#finishClose() });
   }
 
   /** RST, then as {@link close}. */
-  reset(closed?: Closed): number {
+  reset(closed?: () => void): number {
     if (this.#tcb !== undefined && !this.#closing) {
-      this.#ground.loop.touch();
+      this.loop.touch();
       this.#tcb.user = NOBODY;
       abort(this.#tcb);
     }
@@ -672,78 +414,65 @@ export class TcpHandle extends NativeStream implements TcpUser {
 
   #finishClose(): void {
     this.#finishConnect(UV_ECANCELED);
-    for (const write of this.#writes.splice(0)) this.#complete(write, UV_ECANCELED);
-    this.#finishShutdown(UV_ECANCELED);
-    this.#update();
+    this.#writer.cancel();
     const closed = this.#closed;
     this.#closed = undefined;
-    if (closed !== undefined) this.#context.run(closed, this);
-    this.#context.destroy();
+    if (closed !== undefined) this.context.run(closed, this);
+    this.context.destroy();
   }
 
-  #finishConnect(status: number): void {
-    const request = this.#connectRequest;
-    if (request === undefined) return;
-    this.#connectRequest = undefined;
-    this.#update();
-    const ok = status === 0;
-    if (request.oncomplete !== undefined)
-      this.#context.run(request.oncomplete, request, status, this, request, ok, ok);
+  // ---- what the two halves ask
+
+  get loop(): Loop {
+    return this.#ground.loop;
   }
 
-  #update(): void {
+  get closing(): boolean {
+    return this.#closing;
+  }
+
+  get connecting(): boolean {
+    return this.#connectRequest !== undefined;
+  }
+
+  failure(): number {
+    return this.#error === undefined ? 0 : errnoOf(this.#error);
+  }
+
+  /** What the connection died of, unless that was told already: a broken pipe from then on. */
+  brokenPipe(): number {
+    return this.#reader.ended ? errnoOf('EPIPE') : this.failure() || errnoOf('EPIPE');
+  }
+
+  changed(): void {
     this.#anchor.active =
       !this.#closing &&
-      (this.#listener !== undefined ||
-        this.#connectRequest !== undefined ||
-        this.#shutdownRequest !== undefined ||
-        this.#writes.length > 0 ||
-        (this.#wantsRead && !this.#ended && this.#tcb !== undefined));
+      (this.#listener !== undefined || this.connecting || this.#writer.busy || this.#reader.waiting);
   }
 
-  // What TCP tells us, from deliver.
+  // ---- what TCP tells, from deliver
 
   connected(): void {
     this.#finishConnect(0);
   }
 
   readable(): void {
-    this.#deliver();
+    this.#reader.deliver();
   }
 
   writable(): void {
-    this.#pump();
+    this.#writer.pump();
   }
 
   drained(): void {}
 
   closed(_tcb: Tcb, error: ErrorCode | undefined): void {
-    if (this.#connectRequest !== undefined) {
+    if (this.connecting) {
       this.#finishConnect(errnoOf(error ?? 'ECONNRESET'));
       return;
     }
     this.#error = error;
-    this.#deliver();
-    if (this.#closing) return;
-    const status = errnoOf(error ?? 'EPIPE');
-    for (const write of this.#writes.splice(0)) this.#complete(write, status);
-    this.#finishShutdown(errnoOf('ENOTCONN'));
-    this.#update();
+    this.#reader.deliver();
+    if (!this.#closing) this.#writer.fail(errnoOf(error ?? 'EPIPE'), errnoOf('ENOTCONN'));
   }
-}
-
-function left({ chunks, index, offset }: Write): number {
-  let bytes = -offset;
-  for (let i = index; i < chunks.length; i++) bytes += chunks[i]!.length;
-  return bytes;
-}
-
-/** Node's mixed form of a gathered write: chunk, encoding, chunk, encoding … */
-function encodeAll(chunks: readonly unknown[]): Uint8Array[] {
-  const buffers: Uint8Array[] = [];
-  for (let i = 0; i < chunks.length; i += 2) {
-    const chunk = chunks[i] as string | Uint8Array;
-    buffers.push(typeof chunk === 'string' ? Buffer.from(chunk, chunks[i + 1] as BufferEncoding) : chunk);
-  }
-  return buffers;
 }

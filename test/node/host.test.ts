@@ -292,12 +292,9 @@ describe('the process', () => {
   });
 
   /** Runs a program; resolves with its output when it ends by itself, rejects when it does not. */
-  async function run(program: string): Promise<string> {
+  async function run(program: string, first = "import { createWire } from './wire.mjs';"): Promise<string> {
     const file = join(folder, `${Math.random().toString(36).slice(2)}.mjs`);
-    writeFileSync(
-      file,
-      `import { createWire } from './wire.mjs';\nimport { once } from 'node:events';\n${program}`,
-    );
+    writeFileSync(file, `${first}\nimport { once } from 'node:events';\n${program}`);
     const { stdout, stderr } = await promisify(execFile)(process.execPath, ['--pending-deprecation', file], {
       timeout: 8000,
     });
@@ -339,6 +336,18 @@ describe('the process', () => {
       process.on('exit', () => console.log('exit'));
     `);
     expect(out).toBe('exit');
+  });
+
+  test('a Node without what the handles stand on gets one clear error', async () => {
+    const out = await run(
+      `
+      process.binding = undefined;
+      const error = await import('./wire.mjs').catch((e) => e);
+      console.log(error.code, error.message);
+    `,
+      '',
+    );
+    expect(out).toMatch(/^ERR_NODE_INTERNALS Node v\d+\.\d+\.\d+ lacks process\.binding, which .*$/);
   });
 
   test('host.ref keeps it running until unref or close', async () => {
