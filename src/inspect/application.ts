@@ -215,6 +215,31 @@ function stamp(d: Dissection, layer: Field, name: string, at: number): void {
     return;
   }
   const unix = seconds + (seconds >= 0x8000_0000 ? 0 : 0x1_0000_0000) - 2_208_988_800;
-  const date = new Date(unix * 1000).toISOString().slice(0, 19).replace('T', ' ');
-  field.text = `${date}.${String(Math.floor((fraction * 1e9) / 2 ** 32)).padStart(9, '0')} UTC`;
+  const nanos = String(Math.floor((fraction * 1e9) / 2 ** 32)).padStart(9, '0');
+  field.text = `${calendar(unix)}.${nanos} UTC`;
+}
+
+/** Seconds since 1970 as a date and a time of day, in the Gregorian calendar. */
+function calendar(unix: number): string {
+  const days = Math.floor(unix / 86_400);
+  // Counted in eras of 400 years from 1 March 0000, so that the leap day is the last of its year.
+  const since = days + 719_468;
+  const era = Math.floor(since / 146_097);
+  const dayOfEra = since - era * 146_097;
+  const yearOfEra = Math.floor(
+    (dayOfEra -
+      Math.floor(dayOfEra / 1460) +
+      Math.floor(dayOfEra / 36_524) -
+      Math.floor(dayOfEra / 146_096)) /
+      365,
+  );
+  const dayOfYear = dayOfEra - (365 * yearOfEra + Math.floor(yearOfEra / 4) - Math.floor(yearOfEra / 100));
+  const march = Math.floor((5 * dayOfYear + 2) / 153);
+  const day = dayOfYear - Math.floor((153 * march + 2) / 5) + 1;
+  const month = march < 10 ? march + 3 : march - 9;
+  const year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0);
+  const second = unix - days * 86_400;
+  const two = (n: number) => String(n).padStart(2, '0');
+  const clock = [Math.floor(second / 3600), Math.floor(second / 60) % 60, second % 60].map(two).join(':');
+  return `${year}-${two(month)}-${two(day)} ${clock}`;
 }

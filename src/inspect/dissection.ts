@@ -96,7 +96,10 @@ export class Dissection {
     offset: number,
     length: number,
   ): Field {
-    const field = makeField(name, label, value, text, offset, length);
+    // A lying length may point beyond the frame: the field then lies at its end, and is empty.
+    const size = this.bytes.length;
+    const from = Math.min(offset, size);
+    const field = makeField(name, label, value, text, from, Math.max(0, Math.min(length, size - from)));
     if (this.#left > 0) {
       this.#left--;
       into.children.push(field);

@@ -112,10 +112,8 @@ function llc(d: Dissection, into: Field, at: number, end: number): void {
 
 /** Where the payload ends by its own account: IP and ARP know their length, the frame does not. */
 function payloadEnd(d: Dissection, at: number, end: number): number {
-  const last = d.root.children.findLast((layer) => layer.offset >= at && ENDS.has(layer.name));
-  if (last === undefined) return end;
-  const first = d.root.children.find((layer) => layer.offset >= at && ENDS.has(layer.name))!;
-  return Math.min(end, first.offset + first.length);
+  const first = d.root.children.find((layer) => layer.offset >= at && ENDS.has(layer.name));
+  return first === undefined ? end : Math.min(end, first.offset + first.length);
 }
 
 /** Layers whose node covers header and payload. */

@@ -34,10 +34,10 @@ export const TCP: HeaderTable = {
   ],
 };
 
-/** Names of the flags from the highest bit that a summary shows. */
+/** The flags in the order in which Wireshark's summary names them. */
 const FLAGS: readonly (readonly [bit: number, name: string])[] = [
-  [0x02, 'SYN'],
   [0x01, 'FIN'],
+  [0x02, 'SYN'],
   [0x04, 'RST'],
   [0x08, 'PSH'],
   [0x10, 'ACK'],
@@ -47,9 +47,8 @@ const FLAGS: readonly (readonly [bit: number, name: string])[] = [
   [0x100, 'AE'],
 ];
 
-/** The flags' names in the order Wireshark's summary has them: FIN, SYN, RST, PSH, ACK … */
 function flagNames(flags: number): string {
-  const names = [FLAGS[1]!, FLAGS[0]!, ...FLAGS.slice(2)].filter(([bit]) => (flags & bit) !== 0);
+  const names = FLAGS.filter(([bit]) => (flags & bit) !== 0);
   return names.length === 0 ? '<None>' : names.map(([, name]) => name).join(', ');
 }
 

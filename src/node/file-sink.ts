@@ -116,6 +116,8 @@ export class FileSink {
   /** Bytes of the flight that are in the file. */
   #flown = 0;
   #timer: NodeJS.Timeout | undefined;
+  /** After a failure: how long the file may be. */
+  #kept = 0;
   #closing = false;
   #shut = false;
   #waiters: (() => void)[] = [];
@@ -219,7 +221,12 @@ export class FileSink {
     const position = this.#seekable ? batch.position + this.#flown : null;
     const from = this.#flown;
     this.#calls.writev(this.#fd, batch.rest(from), position, (error, written) => {
-      if (this.#shut) return this.#closeDescriptor();
+      // A synchronous flush failed while this write was on its way: what it wrote may be too much.
+      if (this.error !== undefined) this.#cutBack();
+      if (this.#shut) {
+        this.#closeDescriptor();
+        return;
+      }
       // A synchronous flush may have written on in the meantime.
       const progress = Math.max(this.#flown, from + (error === null ? written : 0));
       this.buffered -= progress - this.#flown;
@@ -233,7 +240,10 @@ export class FileSink {
         this.#fail(error, batch, progress);
         return;
       }
-      if (progress < batch.length) return this.#continue(batch);
+      if (progress < batch.length && this.error === undefined) {
+        this.#continue(batch);
+        return;
+      }
       this.#flight = undefined;
       if (this.#queue.length >= BATCH || this.#waiters.length > 0) this.#start();
       this.#settle();
@@ -257,19 +267,22 @@ export class FileSink {
   /** Ends the file after its last whole record. */
   #fail(cause: NodeJS.ErrnoException, batch: Batch, written: number): void {
     if (this.error !== undefined) return;
-    const kept = batch.ends.findLast((end) => end <= batch.position + written) ?? batch.position;
-    if (this.#seekable) {
-      try {
-        this.#calls.ftruncateSync(this.#fd, kept);
-      } catch {
-        // The first failure is the one to report.
-      }
-    }
-    this.error = new CaptureFileError(this.path, cause, kept);
+    this.#kept = batch.ends.findLast((end) => end <= batch.position + written) ?? batch.position;
+    this.#cutBack();
+    this.error = new CaptureFileError(this.path, cause, this.#kept);
     this.#take();
     this.buffered = 0;
     this.#settle();
     this.onError?.(this.error);
+  }
+
+  #cutBack(): void {
+    if (!this.#seekable) return;
+    try {
+      this.#calls.ftruncateSync(this.#fd, this.#kept);
+    } catch {
+      // The first failure is the one to report.
+    }
   }
 
   #settle(): void {

@@ -3,6 +3,7 @@
 import { readV4, readV6 } from '../base/address.ts';
 import { hex32 } from './pcap.ts';
 import * as ng from './pcapng-format.ts';
+import { readNames } from './pcapng-names.ts';
 import { Options, viewOf } from './pcapng-options.ts';
 import {
   type CaptureRecord,
@@ -316,25 +317,13 @@ export class PcapngReader extends RecordSplitter {
   }
 
   #names(bytes: Uint8Array, view: DataView, from: number, to: number): NamesRecord | undefined {
-    const entries: { address: NamesRecord['entries'][number]['address']; names: readonly string[] }[] = [];
-    const unknown: { type: number; value: Uint8Array }[] = [];
-    let at = from;
-    for (let type = -1; type !== ng.NRB_END; ) {
-      if (at === to) break; // the end record may be missing
-      const end = at + 4 > to ? to + 1 : at + 4 + view.getUint16(at + 2, this.#little);
-      if (end > to) {
-        this.fail('bad name record', `a record at ${this.offset + at - from + 8} runs past the block`);
-        return undefined;
-      }
-      type = view.getUint16(at, this.#little);
-      const value = bytes.subarray(at + 4, end);
-      at = at + 4 + ((value.length + 3) & ~3);
-      if (type === ng.NRB_END) break;
-      const size = NAME_ADDRESS[type];
-      if (size === undefined || value.length < size) unknown.push({ type, value });
-      else entries.push({ address: nameAddress(type, value), names: nameList(value.subarray(size)) });
+    const list = readNames(bytes, view, from, to, this.#little);
+    if ('fault' in list) {
+      const at = this.offset + 8 + list.fault - from;
+      this.fail('bad name record', `the record at byte ${at} runs past its block`);
+      return undefined;
     }
-    const options = this.#options(bytes, view, at, to);
+    const options = this.#options(bytes, view, list.end, to);
     if (options === undefined) return undefined;
     const v4 = options.value(ng.NS_DNSIP4, 4);
     const v6 = options.value(ng.NS_DNSIP6, 16);
@@ -343,8 +332,8 @@ export class PcapngReader extends RecordSplitter {
       offset: this.offset,
       comments: options.comments,
       options: options.except(KNOWN_NAMES),
-      entries,
-      unknown,
+      entries: list.entries,
+      unknown: list.unknown,
       dnsName: options.text(ng.NS_DNSNAME),
       dnsServer:
         v4 !== undefined ? readV4(viewOf(v4), 0) : v6 !== undefined ? readV6(viewOf(v6), 0) : undefined,
@@ -413,27 +402,6 @@ function leastLength(type: number): number {
     default:
       return 12;
   }
-}
-
-/** Bytes of the address in front of the names, by record type. */
-const NAME_ADDRESS: Record<number, number> = {
-  [ng.NRB_IPV4]: 4,
-  [ng.NRB_IPV6]: 16,
-  [ng.NRB_EUI48]: 6,
-  [ng.NRB_EUI64]: 8,
-};
-
-function nameAddress(type: number, value: Uint8Array) {
-  if (type === ng.NRB_IPV4) return readV4(viewOf(value), 0);
-  if (type === ng.NRB_IPV6) return readV6(viewOf(value), 0);
-  return value.subarray(0, NAME_ADDRESS[type]);
-}
-
-/** Zero-terminated names, one after the other; the last zero may be missing. */
-function nameList(bytes: Uint8Array): string[] {
-  const names = decodeUtf8(bytes).split('\0');
-  if (names.at(-1) === '') names.pop();
-  return names;
 }
 
 function filterText(filter: Uint8Array): string {

@@ -355,3 +355,26 @@ test('raw IP and unknown link types', () => {
   expect(dissect(ip6(58, bytes()), { linkType: 229 }).protocol).toBe('ICMPv6');
   expect(dissect(packet, { linkType: 147 })).toMatchObject({ protocol: 'Data' });
 });
+
+test('law: NTP times are the calendar of the platform, in both eras (RFC 4330 3)', () => {
+  fc.assert(
+    fc.property(fc.integer({ min: 0, max: 2 ** 32 - 1 }), (seconds) => {
+      const ntp = bytes(
+        0x24,
+        1,
+        0,
+        0,
+        u32(0),
+        u32(0),
+        'GPS\0',
+        new Uint8Array(24),
+        u32(seconds),
+        u32(0x8000_0000),
+      );
+      const field = findFields(dissect(udp4(123, 123, ntp)).tree, 'ntp.xmt')[0]!;
+      const unix = seconds + (seconds >= 2 ** 31 ? 0 : 2 ** 32) - 2_208_988_800;
+      const expected = new Date(unix * 1000).toISOString().slice(0, 19).replace('T', ' ');
+      expect(field.text).toBe(`${expected}.500000000 UTC`);
+    }),
+  );
+});

@@ -138,6 +138,43 @@ describe('createPcapngFile', () => {
     });
   });
 
+  test('a write that was on its way when a synchronous flush failed leaves nothing behind', async () => {
+    await inFolder(async (folder) => {
+      const path = join(folder, 'x.pcapng');
+      const full = fullAfter(50_000);
+      let begun = 0;
+      let landed: () => void = () => {};
+      const late = new Promise<void>((resolve) => {
+        landed = resolve;
+      });
+      const file = createPcapngFile(
+        path,
+        {},
+        {
+          ...full,
+          // The write in flight gets all of its bytes down, but late.
+          writev: (fd, buffers, position, done) => {
+            begun++;
+            const told: typeof done = (error, written) => {
+              done(error, written);
+              landed();
+            };
+            setTimeout(() => fs.writev(fd, buffers, position as number, told), 50);
+          },
+        },
+      );
+      const id = file.addInterface();
+      for (let i = 0; i < 2000; i++) file.packet(id, i, 0, FRAME, 0, 60);
+      file.closeSync();
+      expect(begun).toBe(1);
+      expect(file.error).toMatchObject({ code: 'ENOSPC' });
+      const size = fs.statSync(path).size;
+      expect(openCapture(read(path)).error).toBeUndefined();
+      await late;
+      expect(fs.statSync(path).size).toBe(size);
+    });
+  });
+
   test('a folder that is not there is the caller’s mistake', () => {
     expect(() => createPcapngFile('/nowhere/at/all.pcapng')).toThrow(/ENOENT/);
   });
