@@ -1,11 +1,11 @@
 // Passes on packets that are for others: what a router does with a unicast datagram. RFC 1812 5.
 
 import { type Address, v4 } from '../base/address.ts';
-import { fold, pseudoHeaderSum } from '../base/checksum.ts';
+import { finish, fold, pseudoHeaderSum, sum } from '../base/checksum.ts';
 import type { Verdict } from '../base/drop.ts';
 import { PROTOCOL_TCP, PROTOCOL_UDP } from '../base/ip.ts';
 import { ETHERTYPE_IPV4, type NetInterface } from '../base/netif.ts';
-import { type Frame, type Packet, UNICAST } from '../base/packet.ts';
+import { type Packet, UNICAST } from '../base/packet.ts';
 import { Slab } from '../base/slab.ts';
 import type { IpCounters } from './counters.ts';
 import { decrementTtl, dontFragment, headerLength, isFragment, totalLength } from './header.ts';
@@ -88,7 +88,12 @@ export class Forwarder {
       frame.copyIn(bytes, network, length);
     }
     decrementTtl(frame.view, frame.head);
-    if (packet.checksumTrusted) pendChecksum(packet, frame, frame.head + ihl, length - ihl);
+    const offset = packet.checksumTrusted ? checksumOffset(packet, length - ihl) : -1;
+    if (offset >= 0) {
+      frame.checksumStart = frame.head + ihl;
+      frame.checksumOffset = offset;
+      frame.view.setUint16(frame.checksumStart + offset, pseudoSum(packet, length - ihl));
+    }
     const result = out.send(frame, nextHop, ETHERTYPE_IPV4);
     if (result !== 'sent' && result !== 'queued') {
       this.#counters.ipSystemStatsOutDiscards++;
@@ -104,6 +109,7 @@ export class Forwarder {
     const { network, bytes } = packet;
     const slab = new Slab(bytes.slice(network, network + length));
     decrementTtl(slab.view, 0);
+    if (packet.checksumTrusted) completeChecksum(packet, slab, length);
     const result = this.#output.fragmenter.send(slab, 0, length, out.mtu, out, nextHop);
     if (result !== 'sent' && result !== 'queued') return 'queue full';
     this.#counters.ipSystemStatsOutForwDatagrams++;
@@ -129,17 +135,29 @@ function largestSegment(packet: Packet): number {
 }
 
 /**
- * A packet whose checksum need not be checked may not have one: the kernel leaves it to the hardware that never was. It is
- * made pending again, so that whoever sends it completes it.
+ * A packet whose checksum need not be checked may not have one: the kernel leaves it to the hardware that never was. Tells how far
+ * behind the transport header, of `length` bytes with its payload, the field lies that is to be written anew; -1 for none.
  */
-function pendChecksum(packet: Packet, frame: Frame, transport: number, length: number): void {
-  if (isFragment(packet.view, packet.network)) return;
-  const offset = packet.protocol === PROTOCOL_TCP ? 16 : packet.protocol === PROTOCOL_UDP ? 6 : -1;
-  if (offset < 0 || length < offset + 2 || frame.tail - transport < offset + 2) return;
+function checksumOffset({ view, network, protocol }: Packet, length: number): number {
+  const offset = protocol === PROTOCOL_TCP ? 16 : protocol === PROTOCOL_UDP ? 6 : -1;
+  if (offset < 0 || length < offset + 2 || isFragment(view, network)) return -1;
   // UDP without a checksum (RFC 768) stays without.
-  if (packet.protocol === PROTOCOL_UDP && frame.view.getUint16(transport + offset) === 0) return;
-  const total = pseudoHeaderSum(v4(packet.s3), v4(packet.d3), packet.protocol, length);
-  frame.view.setUint16(transport + offset, fold(total));
-  frame.checksumStart = transport;
-  frame.checksumOffset = offset;
+  const field = network + headerLength(view, network) + offset;
+  return protocol === PROTOCOL_UDP && view.getUint16(field) === 0 ? -1 : offset;
+}
+
+/** What stands in the field of a pending checksum (see `Frame.checksumStart`). */
+function pseudoSum({ s3, d3, protocol }: Packet, length: number): number {
+  return fold(pseudoHeaderSum(v4(s3), v4(d3), protocol, length));
+}
+
+/** Makes the checksum right in the copy of `packet` that fills `slab`: no driver could, once it is cut. */
+function completeChecksum(packet: Packet, slab: Slab, end: number): void {
+  const transport = headerLength(slab.view, 0);
+  const offset = checksumOffset(packet, end - transport);
+  if (offset < 0) return;
+  const field = transport + offset;
+  slab.view.setUint16(field, pseudoSum(packet, end - transport));
+  const value = finish(sum(slab.view, transport, end));
+  slab.view.setUint16(field, value === 0 && packet.protocol === PROTOCOL_UDP ? 0xffff : value); // RFC 768
 }

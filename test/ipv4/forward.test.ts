@@ -102,6 +102,26 @@ describe('RFC 1812 5: forwarding', () => {
     expect(out.sent).toHaveLength(0);
   });
 
+  it('completes the checksum that the kernel left to hardware before it cuts', () => {
+    const { host, out } = router();
+    out.mtu = 600;
+    const whole = udpDatagram(9, 7, counting(1400), { destination: FAR });
+    const partial = whole.slice();
+    partial[26] = 0x12;
+    partial[27] = 0x34;
+    expect(host.receive(partial, { trusted: true })).toBeUndefined();
+    const end = new TestHost(`${FAR}/24`);
+    const udp = new Recorder();
+    end.ipv4.register(17, udp);
+    for (const { bytes } of out.take()) end.receive(bytes);
+    expect(udp.packets[0]!.payload).toEqual(whole.slice(20));
+    // None stays none (RFC 768).
+    partial.fill(0, 26, 28);
+    host.receive(partial, { trusted: true });
+    for (const { bytes } of out.take()) end.receive(bytes);
+    expect([...udp.packets[1]!.payload.slice(6, 8)]).toEqual([0, 0]);
+  });
+
   it('cuts a fragment into fragments', () => {
     const { host, out } = router();
     out.mtu = 300;
