@@ -19,8 +19,8 @@ import {
 import { copyOptionsForFragment } from './options.ts';
 
 /**
- * Datagrams that may wait half-sent, each up to 64 KB: a full transmit queue never splits a datagram (its first fragments
- * gone, the rest refused), because what was begun is finished here later. Above it, `full`.
+ * Datagrams of one interface that may wait half-sent, each up to 64 KB: a full transmit queue never splits a datagram (its first
+ * fragments gone, the rest refused), because what was begun is finished here later. Above it, `full`.
  */
 const MAX_WAITING = 16;
 
@@ -59,10 +59,11 @@ export class Fragmenter {
     this.#counters.ipSystemStatsOutFragReqds++;
     const ihl = headerLength(slab.view, at);
     if (mtu < ihl + 8) return this.#fail('too big'); // a fragment carries at least eight octets (RFC 791 3.2)
-    if (this.#waiting.length >= MAX_WAITING) return this.#fail('full');
+    let before = 0;
+    for (const other of this.#waiting) if (other.interface === netif) before++;
+    if (before >= MAX_WAITING) return this.#fail('full');
     const cutting = { slab, at, end, mtu, interface: netif, nextHop, next: at + ihl };
-    const busy = this.#waiting.some((other) => other.interface === netif);
-    if (busy) {
+    if (before > 0) {
       this.#waiting.push(cutting);
       return 'queued';
     }

@@ -253,6 +253,18 @@ describe('RFC 1122 3.3.3: fragmentation', () => {
     expect(results.filter((r) => r === 'full')).toHaveLength(4);
   });
 
+  it('an interface that is stuck holds up no other', () => {
+    const host = new TestHost();
+    const other = new TestInterface(3, 'other');
+    other.addresses = [interfaceAddress('10.8.0.1/24')];
+    host.interfaces.push(other);
+    host.changed();
+    host.eth.room = 0;
+    for (let i = 0; i < 20; i++) send(host, pathOf(host, PEER), 5000, 4000);
+    expect(send(host, pathOf(host, '10.8.0.9'), 5000, 4000)).toBe('sent');
+    expect(other.sent).toHaveLength(4);
+  });
+
   it('ends a datagram whose interface refuses it', () => {
     const host = new TestHost();
     host.eth.result = 'unreachable';
