@@ -80,6 +80,11 @@ export class AddressBook {
     this.#arm(address);
   }
 
+  /** The address was just taken into use, again perhaps: its preferred lifetime may be over by now. */
+  settle(address: InterfaceAddress): void {
+    if (address.preferredUntil <= this.#needs.clock.now) address.state = 'deprecated';
+  }
+
   #arm(address: InterfaceAddress): void {
     const { preferredUntil, validUntil } = address;
     const next = address.state === 'deprecated' ? validUntil : preferredUntil;

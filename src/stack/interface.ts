@@ -209,6 +209,7 @@ export class Interface implements NetInterface {
 
   /** Told by {@link NeighbourProtocol}s. */
   addressReady(address: InterfaceAddress): void {
+    this.#book.settle(address);
     this.#host.addressChanged(this, address);
   }
 
@@ -228,7 +229,7 @@ export class Interface implements NetInterface {
       return;
     }
     address.state = 'preferred';
-    this.#host.addressChanged(this, address);
+    this.addressReady(address);
   }
 
   // ---- multicast groups

@@ -284,6 +284,20 @@ describe('addresses', () => {
     expect(b.netif.setLifetimes(address.address, {})).toBe(false);
   });
 
+  it('does not grow young by a link that flaps, nor by a probe that ends late', () => {
+    const b = bench();
+    const preferredUntil = b.clock.now + 3 * SECOND;
+    const held = b.netif.addAddress(cidr('10.0.0.1/24'), { announce: false, preferredUntil });
+    const probed = b.netif.addAddress(cidr('10.0.0.2/24'), { probe: true, preferredUntil });
+    b.pass(10 * SECOND);
+    expect([held.state, probed.state]).toEqual(['deprecated', 'deprecated']);
+    b.netif.setUp(false);
+    b.netif.setUp(true);
+    expect(held.state).toBe('deprecated');
+    b.pass(10 * SECOND);
+    expect([held.state, probed.state]).toEqual(['deprecated', 'deprecated']);
+  });
+
   it('a link-local IPv6 address belongs to its link (RFC 4007)', () => {
     const b = bench();
     expect(String(b.netif.addAddress(cidr('fe80::1/64')).address)).toBe('fe80::1%1');
