@@ -282,11 +282,12 @@ export class NeighbourCache {
     return true;
   }
 
-  /** Forgets everything learned, for a link that went down or changed; with `all`, the static entries too. */
+  /** Forgets everything learned and all packets, for a link that went down or changed; with `all`, the static entries too. */
   clear(all = false): void {
     for (let i = this.#entries.length - 1; i >= 0; i--) {
       const neighbour = this.#entries[i]!;
       if (all || !neighbour.isStatic) this.#delete(neighbour);
+      else this.#discardPending(neighbour);
     }
   }
 
@@ -389,6 +390,12 @@ export class NeighbourCache {
     this.#account(neighbour, packet.length);
   }
 
+  #discardPending(neighbour: Neighbour): void {
+    this.discards += neighbour.pending.length;
+    this.#account(neighbour, -neighbour.pendingBytes);
+    neighbour.pending.length = 0;
+  }
+
   #account(neighbour: Neighbour, bytes: number): void {
     neighbour.pendingBytes += bytes;
     this.#pendingBytes += bytes;
@@ -470,9 +477,7 @@ export class NeighbourCache {
   }
 
   #delete(neighbour: Neighbour): void {
-    this.discards += neighbour.pending.length;
-    this.#account(neighbour, -neighbour.pendingBytes);
-    neighbour.pending.length = 0;
+    this.#discardPending(neighbour);
     neighbour.live = false;
     this.#needs.timers.remove(neighbour.timer);
 

@@ -308,6 +308,20 @@ describe('static entries', () => {
   });
 });
 
+describe('a link that goes down', () => {
+  it('loses what waited for a static neighbour, too: nobody would send it any more', () => {
+    const r = rig();
+    const pinned = r.cache.addStatic(PEER, MAC_A);
+    const [frame] = makeFrames(1);
+    frame!.reset().put(20);
+    expect(r.cache.enqueue(PEER, frame!, ETHERTYPE_IPV4)).toBe(true);
+    expect(r.cache.use(pinned)).toBe(false); // behind what waits
+    r.cache.clear();
+    expect(r.cache.discards).toBe(1);
+    expect(r.cache.use(pinned)).toBe(true);
+  });
+});
+
 describe('RFC 6583: a full cache', () => {
   it('floods take each other’s places, never those of neighbours in use', () => {
     const r = rig(64);
