@@ -43,6 +43,7 @@ import {
 } from './igmp-header.ts';
 import { sendReports } from './igmp-report.ts';
 import type { Ipv4Needs } from './needs.ts';
+import { newScan, scanOptions } from './options.ts';
 import type { Ipv4Output } from './output.ts';
 
 const ALL_SYSTEMS = v4(0xe0000001);
@@ -89,6 +90,7 @@ export class Igmp implements Transport {
   readonly #needs: Ipv4Needs;
   readonly #output: Ipv4Output;
   readonly #memberships = new Map<number, Membership>();
+  readonly #scan = newScan();
 
   constructor(needs: Ipv4Needs, output: Ipv4Output, counters: IgmpCounters) {
     this.#needs = needs;
@@ -245,7 +247,7 @@ export class Igmp implements Transport {
   #query(membership: Membership, packet: Packet): Verdict {
     const { view, at, end } = packet;
     const address = groupAddress(view, at);
-    if (address !== 0 && address >>> 28 !== 0xe) {
+    if ((address !== 0 && address >>> 28 !== 0xe) || !this.#mayAsk(packet, address)) {
       this.counters.igmpInErrors++;
       return 'bad destination';
     }
@@ -262,6 +264,14 @@ export class Igmp implements Transport {
     if (qqic(view, at) !== 0) membership.queryInterval = decodeCode(qqic(view, at)) * SECOND;
     this.#schedule(membership, address, packet, Math.max(1, decodeCode(code)) * TENTH);
     return undefined;
+  }
+
+  /** RFC 3376 9.1: what somebody beyond a router could have forged is ignored. `group` is 0 for a General Query. */
+  #mayAsk(packet: Packet, group: number): boolean {
+    if (packet.groupDestination) return group !== 0 || packet.d3 === ALL_SYSTEMS.w3;
+    // Router Alert keeps routers from passing the query on. Deviates: the SHOULD is for all of versions 2 and 3. It is asked
+    // for where they would pass it on, to a host, because switches that query (IGMP snooping) often leave it out.
+    return scanOptions(packet.view, packet.network, this.#scan).routerAlert;
   }
 
   /** RFC 3376 7.2.1: notes an older querier, for Robustness × Query Interval + one Query Response Interval (8.12). */

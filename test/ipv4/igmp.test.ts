@@ -273,6 +273,19 @@ describe('RFC 3376 5.2: queries', () => {
     expect(told(host)).toEqual([]);
   });
 
+  it('9.1: ignores what somebody beyond a router could have forged', () => {
+    const { host } = settled();
+    expect(hear(host, query(), GROUP)).toBe('bad destination'); // a General Query goes to 224.0.0.1
+    const unicast = { protocol: 2, payload: query() };
+    expect(host.receive(datagram(unicast))).toBe('bad destination');
+    host.round(20 * SECOND);
+    expect(told(host)).toEqual([]);
+    // 4.1.12: one for testing, with Router Alert, is taken.
+    expect(host.receive(datagram({ ...unicast, options: [148, 4, 0, 0] }))).toBeUndefined();
+    host.round(20 * SECOND);
+    expect(told(host)).toEqual([`IS_EX ${GROUP} {}`]);
+  });
+
   it('says nothing to a query when it has nothing to say', () => {
     const host = new TestHost();
     hear(host, query());
