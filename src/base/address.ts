@@ -144,9 +144,9 @@ export function parseAddress(text: string): Address | undefined {
     return word === undefined ? undefined : v4(word);
   }
   const percent = text.indexOf('%');
-  const zone = percent < 0 ? 0 : Number(text.slice(percent + 1));
-  if (!Number.isInteger(zone) || zone < 0) return undefined;
-  return parseV6(percent < 0 ? text : text.slice(0, percent), zone);
+  if (percent < 0) return parseV6(text, 0);
+  const zone = text.slice(percent + 1);
+  return /^\d{1,9}$/.test(zone) ? parseV6(text.slice(0, percent), Number(zone)) : undefined;
 }
 
 /** Parses `address/prefix`; without a prefix the whole address is meant (/32 or /128). */

@@ -131,9 +131,15 @@ describe('text', () => {
   test('RFC 4007 11: a zone is read and written', () => {
     expect(parseAddress('fe80::1%3')?.zone).toBe(3);
     expect(parseAddress('fe80::1%3')?.toString()).toBe('fe80::1%3');
-    for (const text of ['fe80::1%', 'fe80::1%-1', 'fe80::1%1.5', 'fe80::1%eth0']) {
-      const parsed = parseAddress(text);
-      expect(parsed === undefined || parsed.zone === 0).toBe(true);
+    for (const text of [
+      'fe80::1%',
+      'fe80::1%-1',
+      'fe80::1%1.5',
+      'fe80::1%eth0',
+      'fe80::1% 3',
+      'fe80::1%0x3',
+    ]) {
+      expect(parseAddress(text)).toBeUndefined();
     }
   });
 
