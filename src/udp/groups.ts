@@ -37,10 +37,12 @@ export function setFilter(
   mode: 'include' | 'exclude',
   sources: readonly Address[],
 ): ErrorCode | undefined {
+  const leaving = mode === 'include' && sources.length === 0;
   const error = service.multicastListen(socket, interfaceIndex, group, mode, sources);
-  if (error !== undefined) return error;
+  // An interface that is gone took its groups with it: the socket forgets them all the same.
+  if (error !== undefined && !(leaving && error === 'ENODEV')) return error;
   const membership = membershipOf(socket, group, interfaceIndex);
-  if (mode === 'include' && sources.length === 0) {
+  if (leaving) {
     if (membership !== undefined) socket.memberships.splice(socket.memberships.indexOf(membership), 1);
   } else if (membership === undefined) {
     socket.memberships.push({ group, interfaceIndex, mode, sources });

@@ -816,6 +816,17 @@ describe('memory', () => {
   });
 });
 
+describe('an interface that is removed', () => {
+  it('leaves nothing of a group behind', () => {
+    const host = new TestHost();
+    const user = bound(host, 7);
+    expect(joinGroup(user.socket, addr('239.1.2.3'), 2)).toBeUndefined();
+    host.ipv4.removeInterface(host.eth);
+    closeUdp(user.socket);
+    expect([user.socket.memberships.length, host.udp.joined.size]).toEqual([0, 0]);
+  });
+});
+
 describe('a callback that throws', () => {
   const boom = () => {
     throw new Error('application');
