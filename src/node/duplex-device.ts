@@ -96,8 +96,9 @@ export class DuplexDevice implements Device {
   };
 
   receive(sink: FrameSink, limit: number): number {
-    const count = Math.min(limit, this.#waiting);
-    for (let i = 0; i < count; i++) {
+    let count = 0;
+    // Looked at each time: `sink` may close the device.
+    for (; count < limit && this.#waiting > 0; count++) {
       const bytes = this.#queue[this.#next++] as Uint8Array;
       this.stats.rxFrames++;
       this.stats.rxBytes += bytes.length;

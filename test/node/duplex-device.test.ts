@@ -125,6 +125,14 @@ describe('deviceFromDuplex', () => {
     expect([...(cable.written[0] as Buffer)]).toEqual([...new Array(20).fill(1), 8, 9]);
   });
 
+  it('stops in the middle of a batch when it is closed there', async () => {
+    const cable = new Cable(1 << 20);
+    const device = deviceFromDuplex(cable, OPTIONS);
+    for (let i = 0; i < 5; i++) cable.push(Buffer.alloc(60, i));
+    await turn();
+    expect(device.receive(() => device.close(), 5)).toBe(1);
+  });
+
   it('takes nothing when the stream has failed or the device is closed, and never throws', async () => {
     const cable = new Cable(1 << 20);
     const device = deviceFromDuplex(cable, OPTIONS);
