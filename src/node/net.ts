@@ -105,6 +105,8 @@ export function createNet(ground: Ground, lookup: Lookup): HostNet {
       // A handle that listens already, as host.listen gives, is taken as it is.
       if (values[0] instanceof TcpHandle)
         return (super.listen as unknown as (...values: unknown[]) => this).apply(this, values);
+      // From host.listen: a handle that listens already.
+      if (values[0] instanceof TcpHandle) return super.listen(...(values as [net.ListenOptions]));
       const [given, listening] = normalizeArguments(values);
       noPaths(given);
       const self = this as unknown as ServerInternals;

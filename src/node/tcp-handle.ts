@@ -42,7 +42,7 @@ export class TcpHandle extends NativeStream implements TcpUser, StreamOwner, Clo
   /** Node's own note of whether it wants `onread`; never used here. */
   reading = false;
   onconnection: Onconnection | undefined;
-  /** Set by what accepts for an HTTP server: its parser then reads in JavaScript. */
+  /** Set by what accepts for an HTTP server, whose parser is to read in JavaScript: the first to ask is that server. */
   plain = false;
   readonly context = new Context('TAPTCP');
   readonly #ground: Ground;
@@ -108,7 +108,10 @@ export class TcpHandle extends NativeStream implements TcpUser, StreamOwner, Clo
    * then on bytes go through the JSStream, which hands them to whoever listens there: right in any case, only slower.
    */
   get isStreamBase(): boolean {
-    if (this.plain) return false;
+    if (this.plain) {
+      this.plain = false;
+      return false;
+    }
     this.#reader.taken = true;
     return true;
   }

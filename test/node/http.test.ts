@@ -230,6 +230,32 @@ describe('tls', () => {
     server.close();
   });
 
+  test('a CONNECT proxy ends TLS on the socket that HTTP gave back', async () => {
+    await using w = await wire();
+    const proxy = http.createServer();
+    proxy.on('connect', (_request, socket: net.Socket) => {
+      socket.write('HTTP/1.1 200 Connection established\r\n\r\n');
+      const secure = new tls.TLSSocket(socket, { isServer: true, ...keys });
+      secure.pipe(secure);
+    });
+    await w.b.listen(proxy, 3128);
+    const request = http.request({
+      host: B,
+      port: 3128,
+      method: 'CONNECT',
+      path: 'camera.test:443',
+      agent: w.a.httpAgent(),
+    });
+    request.end();
+    const [, socket] = (await once(request, 'connect')) as [unknown, net.Socket];
+    const secure = tls.connect({ socket, ca: keys.cert, servername: 'camera.test' });
+    await once(secure, 'secureConnect');
+    secure.write('through');
+    expect(String((await once(secure, 'data'))[0])).toBe('through');
+    secure.destroy();
+    proxy.close();
+  });
+
   test('a reset below is an ECONNRESET above', async () => {
     await using w = await wire();
     let raw: net.Socket | undefined;
