@@ -53,6 +53,9 @@ export {
 export { Timer, TimerQueue } from './base/timers.ts';
 export { Trace } from './base/trace.ts';
 export * as ethernetHeader from './ether/header.ts';
+// Frames taken apart: trees in Wireshark's names, one line a frame. (The buffer-layout tables need Node: inspect/layouts.ts.)
+export { type Dissected, type DissectOptions, dissect, findFields } from './inspect/dissect.ts';
+export { FramePrinter, formatTree, SequenceBook } from './inspect/print.ts';
 // Echo ("ping") is a client of ICMP: `stack.ipv4.icmp.echo`.
 export type { EchoClient, EchoError, EchoOptions, EchoReply, EchoUser } from './ipv4/echo.ts';
 export * as ipv4Header from './ipv4/header.ts';
@@ -74,7 +77,7 @@ export { type Replay, type ReplayOptions, replay, type TimedFrame } from './link
 export { segment } from './link/segment.ts';
 export { type PortOptions, Switch, type SwitchOptions } from './link/switch.ts';
 // Captures.
-export { openCapture } from './pcap/open.ts';
+export { openCapture, SniffingReader } from './pcap/open.ts';
 export { type PcapOptions, PcapReader, PcapWriter } from './pcap/pcap.ts';
 export {
   type InterfaceOptions as PcapngInterfaceOptions,
