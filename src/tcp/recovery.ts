@@ -43,6 +43,8 @@ export function noteSack(tcb: Tcb, seg: Segment): number {
     const right = sack[2 * i + 1]!;
     if (!seq.lt(left, right)) continue;
     if (seq.lt(left, snd.una) || seq.leq(left, seg.ack) || seq.gt(right, snd.nxt)) continue;
+    // Edges nearly 2^31 apart pass all of these and yet lie outside: the left edge is data that was sent.
+    if (seq.geq(left, snd.nxt)) continue;
     news += ranges.addRange(recovery.sacked, left, right);
   }
   return news;
