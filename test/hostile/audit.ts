@@ -116,7 +116,8 @@ function judgeIp(bytes: Uint8Array, view: DataView, at: number, self: Self): Ans
   const answer = { bytes, view, network: at, transport, end };
   const piece = view.getUint16(at + 6) & 0x3fff;
   if (piece !== 0) return { ...answer, kind: `fragment ${protocol}` };
-  const start = protocol === 6 || protocol === 17 ? pseudo(source, destination, protocol, end - transport) : 0;
+  const start =
+    protocol === 6 || protocol === 17 ? pseudo(source, destination, protocol, end - transport) : 0;
   if (protocol !== 17 || view.getUint16(transport + 6) !== 0) {
     must(checksum(bytes, transport, end, start) === 0, `wrong checksum of protocol ${protocol}`);
   }
@@ -259,7 +260,10 @@ function relateError(cause: Uint8Array, c: DataView, at: number, answer: Answer,
   const { kind, bytes, transport, end } = answer;
   const source = c.getInt32(at + 12);
   must(source >>> 24 !== 0 && source >>> 24 < 224 && source >>> 24 !== 127, `${kind} to no single host`);
-  must((piece & 0x1fff) === 0 || piece === 0 || kind === 'icmp 3/2' || kind === 'icmp 3/3', `${kind} to a fragment`);
+  must(
+    (piece & 0x1fff) === 0 || piece === 0 || kind === 'icmp 3/2' || kind === 'icmp 3/3',
+    `${kind} to a fragment`,
+  );
   const body = at + (cause[at]! & 15) * 4;
   if (cause[at + 9] === 1 && piece === 0) {
     const type = cause[body]!;

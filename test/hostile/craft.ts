@@ -57,7 +57,12 @@ export interface Ethernet {
 
 export function ethernet({ to, from, type = 0x0800, vlan }: Ethernet, payload: Uint8Array): Bytes {
   const tag = vlan === undefined ? [] : [0x81, 0x00, vlan >> 8, vlan & 255];
-  return concat(to.subarray(0, 6), from.subarray(0, 6), Uint8Array.of(...tag, type >> 8, type & 255), payload);
+  return concat(
+    to.subarray(0, 6),
+    from.subarray(0, 6),
+    Uint8Array.of(...tag, type >> 8, type & 255),
+    payload,
+  );
 }
 
 export interface Ip {
@@ -115,12 +120,7 @@ export function udp(between: { source: number; destination: number }, u: Udp, pa
   v.setUint16(2, u.destination);
   v.setUint16(4, u.length ?? b.length);
   const covered = Math.max(8, Math.min(b.length, u.length ?? b.length));
-  const sum = checksum(
-    b,
-    0,
-    covered,
-    pseudo(between.source, between.destination, 17, u.length ?? b.length),
-  );
+  const sum = checksum(b, 0, covered, pseudo(between.source, between.destination, 17, u.length ?? b.length));
   v.setUint16(6, u.checksum ?? (sum === 0 ? 0xffff : sum));
   return b;
 }
@@ -166,7 +166,10 @@ export function tcp(
   v.setUint16(18, t.urgent ?? 0);
   b.set(options, 20);
   b.set(payload, size);
-  v.setUint16(16, t.checksum ?? checksum(b, 0, b.length, pseudo(between.source, between.destination, 6, b.length)));
+  v.setUint16(
+    16,
+    t.checksum ?? checksum(b, 0, b.length, pseudo(between.source, between.destination, 6, b.length)),
+  );
   return b;
 }
 

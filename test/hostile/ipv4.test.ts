@@ -4,15 +4,7 @@ import { expect } from 'vitest';
 import { below, type Random } from '../../src/base/random.ts';
 import { BROADCAST, bytes, concat, icmp, ipv4, mac, SYN, udp, word } from './craft.ts';
 import { hostile } from './table.ts';
-import {
-  ATTACKER,
-  CLOSED_PORT,
-  OUR_MAC,
-  OURS,
-  PEER,
-  SUBNET_BROADCAST,
-  type Victim,
-} from './victim.ts';
+import { ATTACKER, CLOSED_PORT, OUR_MAC, OURS, PEER, SUBNET_BROADCAST, type Victim } from './victim.ts';
 
 const both = { source: ATTACKER, destination: OURS };
 const echoRequest = (length: number) => icmp(8, 0, 0x12340001, bytes(length));
@@ -35,7 +27,8 @@ hostile(7, 'IPv4 total length below the header length', {
 
 hostile(8, 'IPv4 total length that leaves TCP less than its header', {
   verdicts: ['bad total length', 'truncated'],
-  variant: (v, i, random) => v.tcp({ flags: i & 255 }, bytes(below(random, 100)), { total: below(random, 40) }),
+  variant: (v, i, random) =>
+    v.tcp({ flags: i & 255 }, bytes(below(random, 100)), { total: below(random, 40) }),
 });
 
 hostile(9, 'IHL below 5 or beyond the packet, and other versions', {
@@ -60,8 +53,12 @@ hostile(10, 'total length above what came is dropped; what follows the packet is
       return v.ip({ protocol: 17, total: 21 + body.length + below(random, 60_000) }, body);
     }
     // The referee wants the answer to be as long as the packet was.
-    const honest = i % 3 === 1 ? v.udp({ source: 2000 }, payload) : v.ip({ protocol: 1 }, echoRequest(below(random, 99)));
-    return concat(honest, bytes(1 + below(random, 100), () => 0xee));
+    const honest =
+      i % 3 === 1 ? v.udp({ source: 2000 }, payload) : v.ip({ protocol: 1 }, echoRequest(below(random, 99)));
+    return concat(
+      honest,
+      bytes(1 + below(random, 100), () => 0xee),
+    );
   },
   after(v) {
     const tcb = v.connect(4321);
@@ -111,7 +108,9 @@ hostile(13, 'options that call for an ICMP error: the quote is bounded, and so i
     if (i & 1) {
       const options = concat(Uint8Array.of(68, 36, 5, 0), bytes(4 * below(random, 9)));
       options[1] = options.length;
-      return v.udp({ destination: CLOSED_PORT }, payload, { options: options.length < 8 ? bytes(4, () => 1) : options });
+      return v.udp({ destination: CLOSED_PORT }, payload, {
+        options: options.length < 8 ? bytes(4, () => 1) : options,
+      });
     }
     const bad = [
       [130, 0],
@@ -137,11 +136,13 @@ hostile(14, 'ICMP errors whose quoted packet is a fragment, is cut, or has optio
     const type = [3, 11, 12][below(random, 3)]!;
     const quoted = ipv4(
       { source: OURS, destination: PEER, protocol: 6, ...lie(i, random) },
-      bytes(8 + below(random, 40)),
+      bytes(8 + below(random, 20)),
     );
     const cut = i % 7 === 0 ? below(random, 28) : quoted.length;
     const whole = v.icmp(type, below(random, 2), 0, quoted.subarray(0, cut));
-    return i % 11 === 0 ? v.ip({ protocol: 1 }, icmp(type, 0, 0, quoted).subarray(0, below(random, 8))) : whole;
+    return i % 11 === 0
+      ? v.ip({ protocol: 1 }, icmp(type, 0, 0, quoted).subarray(0, below(random, 8)))
+      : whole;
   },
 });
 

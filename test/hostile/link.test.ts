@@ -1,11 +1,11 @@
 // Hostile classes 1 to 6: Ethernet and ARP.
 
 import { expect, test } from 'vitest';
+import { DEFEND_INTERVAL } from '../../src/arp/claim.ts';
 import { v4 } from '../../src/base/address.ts';
 import { formatMac, parseMac } from '../../src/base/mac.ts';
 import { below } from '../../src/base/random.ts';
 import { SECOND } from '../../src/base/time.ts';
-import { DEFEND_INTERVAL } from '../../src/arp/claim.ts';
 import { MAX_NEIGHBOURS } from '../../src/ether/neighbour.ts';
 import { arp, BROADCAST, bytes, concat, ethernet, ipv4, mac, word } from './craft.ts';
 import { hostile } from './table.ts';
@@ -64,7 +64,11 @@ hostile(3, 'a short ARP request inside a padded frame: the reply holds nothing o
   answers: ['arp reply'],
   variant(v, i, random) {
     // An honest request with secrets for padding; the referee wants zeros in the padding of the answer.
-    if (i % 4 === 0) return concat(v.arp(request), bytes(18, () => below(random, 256)));
+    if (i % 4 === 0)
+      return concat(
+        v.arp(request),
+        bytes(18, () => below(random, 256)),
+      );
     // The lengths claim fewer bytes: 8 + 2·(hln + pln) < 28.
     if (i % 4 === 1) return concat(v.arp({ ...request, hln: 4, pln: 4 }), bytes(18));
     // Cut, with the rest of a good request still lying behind it in memory.
@@ -148,7 +152,12 @@ test('hostile 5: a poisoned neighbour is asked again and found again', () => {
   const { neighbours } = v.netif;
   expect(formatMac(neighbours.lookup(v4(PEER))!.mac)).toBe('02:00:00:00:00:77');
   expect(neighbours.lookup(v4(PEER))!.state).toBe('STALE');
-  v.stack.ipv4.icmp.echo.send(v.stack.ipv4.icmp.echo.open({ reply() {}, error() {} })!, v4(PEER), 1, bytes(8));
+  v.stack.ipv4.icmp.echo.send(
+    v.stack.ipv4.icmp.echo.open({ reply() {}, error() {} })!,
+    v4(PEER),
+    1,
+    bytes(8),
+  );
   v.pass(12 * SECOND); // DELAY, three unicast probes in vain, then everybody is asked
   v.alive();
   expect(formatMac(neighbours.lookup(v4(PEER))!.mac)).toBe('02:00:00:00:00:02');
@@ -157,7 +166,13 @@ test('hostile 5: a poisoned neighbour is asked again and found again', () => {
 hostile(6, 'RARP and its kin configure nothing', {
   verdicts: ['unknown ethertype', 'bad arp'],
   variant(v, i, random) {
-    const a = arp({ op: 1 + (i % 12), sha: ATTACKER_MAC, spa: ATTACKER, tha: OUR_MAC, tpa: word('10.0.0.99') });
+    const a = arp({
+      op: 1 + (i % 12),
+      sha: ATTACKER_MAC,
+      spa: ATTACKER,
+      tha: OUR_MAC,
+      tpa: word('10.0.0.99'),
+    });
     if (i & 1) return v.frame(a, 0x8035, i & 2 ? BROADCAST : OUR_MAC);
     const op = 3 + below(random, 0xfffd);
     return v.arp({ op, sha: ATTACKER_MAC, spa: ATTACKER, tha: OUR_MAC, tpa: word('10.0.0.99') });

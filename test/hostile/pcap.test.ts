@@ -18,10 +18,16 @@ function pcap(): Uint8Array {
 
 function pcapng(): Uint8Array {
   const parts: Uint8Array[] = [];
-  const writer = new PcapngWriter((b) => parts.push(b.slice()), { application: 'test', comment: 'a comment' });
+  const writer = new PcapngWriter((b) => parts.push(b.slice()), {
+    application: 'test',
+    comment: 'a comment',
+  });
   const id = writer.addInterface({ name: 'tap0', linkType: 1 });
   for (let i = 0; i < 5; i++) {
-    writer.packet(id, 1000 + i, i, bytes(60 + i), 0, 60 + i, { direction: i & 1 ? 'in' : 'out', comment: `packet ${i}` });
+    writer.packet(id, 1000 + i, i, bytes(60 + i), 0, 60 + i, {
+      direction: i & 1 ? 'in' : 'out',
+      comment: `packet ${i}`,
+    });
   }
   writer.statistics(id, 2000, 0, { received: 5 });
   return concat(...parts);
@@ -30,7 +36,7 @@ function pcapng(): Uint8Array {
 /** Packet bytes in the records: never more than the file has. */
 function held(records: readonly CaptureRecord[]): number {
   let n = 0;
-  for (const record of records) if (record.kind === 'packet') n += record.data.length;
+  for (const record of records) if (record.kind === 'packet') n += record.bytes.length;
   return n;
 }
 
@@ -73,7 +79,8 @@ for (const [name, make] of [
     const random = seededRandom(138);
     for (let i = 0; i < 10_000; i++) {
       const file = honest.slice(0, i & 1 ? honest.length : below(random, honest.length));
-      for (let k = below(random, 8); k >= 0 && file.length > 0; k--) file[below(random, file.length)] = below(random, 256);
+      for (let k = below(random, 8); k >= 0 && file.length > 0; k--)
+        file[below(random, file.length)] = below(random, 256);
       survives(file, random);
     }
   });

@@ -47,7 +47,12 @@ export function theirs(
 export function bring(v: Victim, port: number, state: State, options = SYN_OPTIONS): Tcb | undefined {
   if (state === 'LISTEN') return undefined;
   if (state === 'SYN-SENT') {
-    const tcb = open(v.stack.tcp, { remote: v4(ATTACKER), remotePort: port, localPort: 20_000, user: new Witness() });
+    const tcb = open(v.stack.tcp, {
+      remote: v4(ATTACKER),
+      remotePort: port,
+      localPort: 20_000,
+      user: new Witness(),
+    });
     if (typeof tcb === 'string') throw new Error(tcb);
     v.turn();
     return tcb;

@@ -21,7 +21,8 @@ function dataOf({ bytes: b, transport, end }: Answer): number {
   return end - transport - (b[transport + 12]! >> 4) * 4;
 }
 
-const sum = (answers: readonly Answer[]) => answers.filter((a) => a.kind.startsWith('tcp')).reduce((n, a) => n + dataOf(a), 0);
+const sum = (answers: readonly Answer[]) =>
+  answers.filter((a) => a.kind.startsWith('tcp')).reduce((n, a) => n + dataOf(a), 0);
 
 hostile(92, 'slipping in the window: RST and SYN that are not exact', {
   verdicts: ['reset ignored', 'bad flags', 'out of window', 'old duplicate'],
@@ -51,9 +52,13 @@ hostile(93, 'blind data with a stale or future acknowledgment', {
     const { nxt } = v.served.receiveBuffer;
     const { una, nxt: sent, maxWnd } = v.served.snd;
     const ack = i & 1 ? una - maxWnd - 1 - below(random, 1 << 30) : sent + 1 + below(random, 1 << 30);
-    return v.spoof({ flags: ACK | PSH, seq: nxt + below(random, 10_000), ack, options: stamp(v.served) }, bytes(20));
+    return v.spoof(
+      { flags: ACK | PSH, seq: nxt + below(random, 10_000), ack, options: stamp(v.served) },
+      bytes(20),
+    );
   },
-  after: (v) => expect([v.served.stats.bytesIn, v.served.receiveBuffer.outOfOrder]).toEqual([3000, undefined]),
+  after: (v) =>
+    expect([v.served.stats.bytesIn, v.served.receiveBuffer.outOfOrder]).toEqual([3000, undefined]),
 });
 
 /** The ISN of our answer to a SYN. */
@@ -68,6 +73,7 @@ test('hostile 94: initial sequence numbers tell nothing of one another', () => {
   for (let i = 0; i < 2000; i++) {
     isns.push(isnOf(v.inject(v.tcp({ flags: SYN, source: 1024 + i })).answers));
     v.world.now += 1000;
+    v.stack.setTime(v.world.now);
   }
   const steps = isns.slice(1).map((n, i) => (n - isns[i]!) >>> 0);
   // As spread as chance: each of sixteen slices gets its share, and nothing repeats.
@@ -110,16 +116,24 @@ test('hostile 96: 100,000 SYNs hold a bounded number of half-open connections, a
     // In the middle of it, an honest client.
     if (i === 50_000) v.connectFromPeer(user);
     const source = i & 1 ? ATTACKER : word('198.18.0.0') + below(random, 1 << 17);
-    return v.tcp({ flags: SYN, source: 1024 + below(random, 60_000), seq: random.u32(), options: SYN_OPTIONS }, undefined, {
-      source,
-    });
+    return v.tcp(
+      { flags: SYN, source: 1024 + below(random, 60_000), seq: random.u32(), options: SYN_OPTIONS },
+      undefined,
+      {
+        source,
+      },
+    );
   });
-  expect([...tally.verdicts.keys()].filter((k) => !['taken', 'old duplicate', 'bad flags', 'out of window', 'paws'].includes(k))).toEqual([]);
+  expect(
+    [...tally.verdicts.keys()].filter(
+      (k) => !['taken', 'old duplicate', 'bad flags', 'out of window', 'paws'].includes(k),
+    ),
+  ).toEqual([]);
   expect(v.listener.halfOpen.size).toBe(1024);
   expect(v.stack.tcp.counters.tcpListenDrops).toBeGreaterThan(90_000);
   expect(user.events).toEqual(['connected']);
-  // In three minutes they are all forgotten.
-  v.alone(4 * MINUTE);
+  // MUST-23 keeps a SYN alive for three minutes; with the time between the last two tries they are all forgotten in five.
+  v.alone(5 * MINUTE);
   expect(v.listener.halfOpen.size).toBe(0);
   v.alive();
 });
@@ -179,7 +193,9 @@ test('hostile 98: SegmentSmack: one byte here and there over a wide window', () 
   expect(outOfOrder!.ranges.count).toBeLessThanOrEqual(1024);
   expect(held).toBeLessThan(200_000);
   // When the holes are filled, what was held and what was not makes one whole.
-  v.flood(30, (i) => theirs(v, tcb, { flags: ACK, seq: nxt + 1000 * i }, all.subarray(1000 * i, 1000 * (i + 1))));
+  v.flood(30, (i) =>
+    theirs(v, tcb, { flags: ACK, seq: nxt + 1000 * i }, all.subarray(1000 * i, 1000 * (i + 1))),
+  );
   expect(Buffer.compare(Uint8Array.from(user.received), all)).toBe(0);
   v.alive();
 });
@@ -187,7 +203,8 @@ test('hostile 98: SegmentSmack: one byte here and there over a wide window', () 
 hostile(99, 'optimistic ACKs of data that was not sent', {
   verdicts: ['bad ack'],
   answers: ['tcp ACK'],
-  variant: (v, _i, random) => v.spoof({ flags: ACK, ack: v.served.snd.nxt + 1 + below(random, 0x7fff_0000), options: stamp(v.served) }),
+  variant: (v, _i, random) =>
+    v.spoof({ flags: ACK, ack: v.served.snd.nxt + 1 + below(random, 0x7fff_0000), options: stamp(v.served) }),
   after: (v) => expect(info(v.served).cwnd).toBe(14_480),
 });
 
@@ -221,9 +238,15 @@ test('hostile 101: TIME-WAIT is not ended by a RST (RFC 1337)', () => {
   const tcb = bring(v, 2000, 'TIME-WAIT')!;
   const tally = v.flood(10_000, (i, random) => {
     const { nxt } = tcb.receiveBuffer;
-    return v.spoof({ flags: i & 1 ? RST : RST | ACK, seq: i % 3 === 0 ? nxt : nxt + below(random, 1 << 17) }, undefined, tcb);
+    return v.spoof(
+      { flags: i & 1 ? RST : RST | ACK, seq: i % 3 === 0 ? nxt : nxt + below(random, 1 << 17) },
+      undefined,
+      tcb,
+    );
   });
-  expect([...tally.verdicts.keys()].filter((k) => k !== 'reset ignored' && k !== 'out of window')).toEqual([]);
+  expect([...tally.verdicts.keys()].filter((k) => k !== 'reset ignored' && k !== 'out of window')).toEqual(
+    [],
+  );
   expect(tcb.state).toBe('TIME-WAIT');
   v.alone(MINUTE);
   expect(tcb.state).toBe('CLOSED');
@@ -238,7 +261,9 @@ test('hostile 102: a window that shrinks below what is under way', () => {
   let sent = sum(v.turn());
   expect(sent).toBeGreaterThan(14_000);
   const high = tcb.snd.nxt;
-  const tally = v.flood(10_000, (_i, random) => v.spoof({ flags: ACK, ack: tcb.snd.una, window: below(random, 3) }, undefined, tcb));
+  const tally = v.flood(10_000, (_i, random) =>
+    v.spoof({ flags: ACK, ack: tcb.snd.una, window: below(random, 3) }, undefined, tcb),
+  );
   expect([...tally.verdicts.keys()]).toEqual(['taken']);
   // MUST-34: nothing new into a window that is not there.
   expect(sub(tcb.snd.nxt, high)).toBe(0);
@@ -321,7 +346,8 @@ test('hostile 105: bytes that came stay what they were, however they are overlap
   });
   expect([...tally.verdicts.keys()].filter((k) => k !== 'taken' && k !== 'old duplicate')).toEqual([]);
   const rest = bytes(length, () => 0xfe);
-  for (let at = 0; at < length; at += 1000) v.inject(theirs(v, tcb, { flags: ACK, seq: nxt + at }, rest.subarray(at, at + 1000)));
+  for (let at = 0; at < length; at += 1000)
+    v.inject(theirs(v, tcb, { flags: ACK, seq: nxt + at }, rest.subarray(at, at + 1000)));
   const expected = Uint8Array.from(stream, (b) => (b === -1 ? 0xfe : b));
   expect(Buffer.compare(Uint8Array.from(user.received), expected)).toBe(0);
   v.checkFouls();
@@ -376,5 +402,13 @@ hostile(107, 'segments to closed ports: one RST each, bounded, and none while th
   verdicts: ['no socket'],
   answers: ['tcp RST', 'tcp RST,ACK'],
   variant: (v, i, random) =>
-    v.tcp({ flags: [SYN, ACK, FIN | ACK, 0, SYN | ACK][i % 5]!, destination: CLOSED_PORT, seq: random.u32(), ack: random.u32() }, concat(bytes(i % 30))),
+    v.tcp(
+      {
+        flags: [SYN, ACK, FIN | ACK, 0, SYN | ACK][i % 5]!,
+        destination: CLOSED_PORT,
+        seq: random.u32(),
+        ack: random.u32(),
+      },
+      concat(bytes(i % 30)),
+    ),
 });

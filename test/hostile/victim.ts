@@ -25,7 +25,7 @@ import { RECEIVE_BUFFER } from '../../src/udp/socket.ts';
 import { bindUdp, connectUdp, joinGroup, openUdp, sendUdp, type UdpSocket } from '../../src/udp/udp.ts';
 import { cidr } from '../stack/rig.ts';
 import { type Node, World } from '../stack/world.ts';
-import { type Answer, Foul, judge, type Open, relate, STALE, type Self } from './audit.ts';
+import { type Answer, Foul, judge, type Open, relate, type Self, STALE } from './audit.ts';
 import {
   arp,
   type Bytes,
@@ -212,9 +212,19 @@ export class Victim {
     this.node = this.world.node(stack);
     this.peer = this.world.node();
     this.stack = this.node.stack;
-    this.netif = this.#attach(this.node, new Watch(left, (b) => this.#see(b)), '10.0.0.1/16', vlan, !yielding);
+    this.netif = this.#attach(
+      this.node,
+      new Watch(left, (b) => this.#see(b)),
+      '10.0.0.1/16',
+      vlan,
+      !yielding,
+    );
     this.#attach(this.peer, right, '10.0.0.2/16', vlan, true);
-    this.stack.routes.add({ prefix: cidr('0.0.0.0/0'), via: v4(word('10.0.0.254')), interfaceIndex: this.netif.index });
+    this.stack.routes.add({
+      prefix: cidr('0.0.0.0/0'),
+      via: v4(word('10.0.0.254')),
+      interfaceIndex: this.netif.index,
+    });
     // The attacker can be reached, so that every answer to it gets out.
     this.netif.neighbours.addStatic(v4(ATTACKER), ATTACKER_MAC);
     // What lies around a frame in memory is not part of it.
@@ -233,7 +243,8 @@ export class Victim {
     this.#peerSocket = openUdp(this.peer.stack.udp, {
       family: 4,
       user: {
-        received: (_s, slab, offset, length) => this.#datagrams.push(slab.bytes.slice(offset, offset + length)),
+        received: (_s, slab, offset, length) =>
+          this.#datagrams.push(slab.bytes.slice(offset, offset + length)),
         error: () => {},
         writable: () => {},
       },
@@ -251,7 +262,13 @@ export class Victim {
     this.checkFouls();
   }
 
-  #attach(node: Node, device: Device, address: string, vlan: VlanOptions | undefined, keep: boolean): Interface {
+  #attach(
+    node: Node,
+    device: Device,
+    address: string,
+    vlan: VlanOptions | undefined,
+    keep: boolean,
+  ): Interface {
     const port = segment(device);
     const netif = node.stack.addInterface({ name: device.name, port, ...(vlan && { vlan }) });
     netif.addAddress(cidr(address), { keep });
@@ -322,7 +339,11 @@ export class Victim {
   }
 
   /** Every connection to `port` gets a user of its own. */
-  listen(port: number, makeUser: () => TcpUser = () => new Echoer(), options: Partial<TcpOptions> = {}): Listener {
+  listen(
+    port: number,
+    makeUser: () => TcpUser = () => new Echoer(),
+    options: Partial<TcpOptions> = {},
+  ): Listener {
     return listenFor(this.stack, port, makeUser, options);
   }
 
@@ -467,7 +488,8 @@ export class Victim {
       timers: [timers.size, t.count + netif.neighbours.size + 32],
       'groups joined': [netif.groups.length, 2],
     };
-    for (const socket of u.ports.sockets()) most[`UDP ${socket.localPort}`] = [socket.queuedBytes, RECEIVE_BUFFER];
+    for (const socket of u.ports.sockets())
+      most[`UDP ${socket.localPort}`] = [socket.queuedBytes, RECEIVE_BUFFER];
     for (const tcb of allConnections(t)) {
       const { receiveBuffer: rb, sendBuffer: sb, options, recovery } = tcb;
       if (rb.held > 2 * options.receiveBufferLimit) most.held = [rb.held, 2 * options.receiveBufferLimit];
@@ -533,7 +555,13 @@ export class Victim {
   }
 
   /** The attacker's own connection, played by hand up to ESTABLISHED. */
-  connect(port: number, options: Uint8Array = new Uint8Array(0), to = ECHO, seq = 1000, window = 65_535): Tcb {
+  connect(
+    port: number,
+    options: Uint8Array = new Uint8Array(0),
+    to = ECHO,
+    seq = 1000,
+    window = 65_535,
+  ): Tcb {
     this.inject(this.tcp({ source: port, destination: to, flags: 2, seq, window, options }));
     const tcb = this.connection(port, to);
     if (tcb === undefined) throw new Error('no connection');
