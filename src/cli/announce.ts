@@ -24,13 +24,12 @@ export class Announcer {
 
   start({ name, mac, mtu, offload }: Facts['interface']): void {
     const features = offload.length === 0 ? 'no offload' : `offload: ${offload.join(' ')}`;
-    const { hostIp } = this.#plan;
     this.#say('up', { version: version(), interface: name, mac, mtu, offload }, [
-      `tapstack ${version()} on ${name}`,
-      `${mac}, MTU ${mtu}, ${features}`,
+      `tapstack ${version()} on ${name}: ${mac}, MTU ${mtu}, ${features}`,
     ]);
+    const { hostIp } = this.#plan;
     if (hostIp !== undefined) {
-      this.#say('kernel', { address: hostIp, interface: name }, [`kernel ${hostIp}`, '']);
+      this.#say('kernel', { address: hostIp, interface: name }, [`kernel ${hostIp}`]);
     }
     const { capture } = this.#plan;
     if (capture !== undefined && capture !== '-') {
@@ -62,7 +61,11 @@ export class Announcer {
   }
 
   /** `[kind thing…, what to try]` in three columns. */
-  #say(event: string, fields: Record<string, unknown>, [what, hint]: [string, string]): void {
+  #say(
+    event: string,
+    fields: Record<string, unknown>,
+    [what, hint = '']: [what: string, hint?: string],
+  ): void {
     const space = what.indexOf(' ');
     const kind = what.slice(0, space).padEnd(KIND);
     const thing = hint === '' ? what.slice(space + 1) : what.slice(space + 1).padEnd(THING);

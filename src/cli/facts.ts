@@ -64,21 +64,24 @@ function endpoint(address: string, port: number): string {
   return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
 }
 
-/** Every counter under `layer`, whatever the depth: `{ tcp: { tcpInSegs: 3 } }`. Numbers that stand alone go under `stack`. */
+/**
+ * Counters as groups of name and number: one group a protocol, one an interface. What lies deeper (ICMP's counts by type)
+ * gets a dotted name. Drops have a place of their own.
+ */
 export function countersOf(counters: object): Record<string, Record<string, number>> {
+  const { interfaces = {}, drops: _, ...layers } = counters as Record<string, object>;
   const groups: Record<string, Record<string, number>> = {};
-  const put = (layer: string, name: string, value: unknown): void => {
-    if (typeof value === 'number' || typeof value === 'bigint') {
-      groups[layer] ??= {};
-      groups[layer][name] = Number(value);
-    } else if (typeof value === 'object' && value !== null) {
-      for (const [key, inner] of Object.entries(value))
-        put(layer, name === '' ? key : `${name}.${key}`, inner);
-    }
-  };
-  for (const [layer, value] of Object.entries(counters)) {
-    if (typeof value === 'object') put(layer, '', value);
-    else put('stack', layer, value);
-  }
+  for (const [name, layer] of Object.entries(layers)) groups[name] = flatten(layer);
+  for (const [name, report] of Object.entries(interfaces)) groups[`interface ${name}`] = flatten(report);
   return groups;
+}
+
+function flatten(value: object, prefix = ''): Record<string, number> {
+  const flat: Record<string, number> = {};
+  for (const [key, inner] of Object.entries(value)) {
+    if (typeof inner === 'number') flat[prefix + key] = inner;
+    else if (typeof inner === 'object' && inner !== null)
+      Object.assign(flat, flatten(inner, `${prefix}${key}.`));
+  }
+  return flat;
 }

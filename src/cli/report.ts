@@ -95,7 +95,8 @@ export class Report {
   /** Replaces the live status line; the empty string takes it away. */
   status(text: string): void {
     if (!this.live) return;
-    const columns = this.#err.columns ?? 80;
+    // A terminal that does not know its width says 0.
+    const columns = this.#err.columns || 80;
     const next = text.length < columns ? text : text.slice(0, Math.max(0, columns - 1));
     if (next === this.#status) return;
     this.#status = next;

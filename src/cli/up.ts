@@ -95,7 +95,7 @@ async function serve(plan: HostPlan, options: UpOptions, report: Report, stop: A
     announce.start(facts().interface);
     await services.open(facts);
     for (const service of services.list) announce.listening(service);
-    watchAddresses(host, services, announce, report);
+    await watchAddresses(host, services, announce, report);
     announce.ready();
     await watch(facts, report, AbortSignal.any([stop, gone.signal]));
     gone.signal.throwIfAborted();
@@ -124,27 +124,31 @@ async function watch(facts: () => Facts, report: Report, stop: AbortSignal): Pro
   }
 }
 
-/** Says each address as it becomes usable, and opens the UDP services on it. */
-function watchAddresses(host: Host, services: ServiceSet, announce: Announcer, report: Report): void {
+/** Says each address as it becomes usable, and opens the UDP services on it. Resolves when those of now are open. */
+async function watchAddresses(
+  host: Host,
+  services: ServiceSet,
+  announce: Announcer,
+  report: Report,
+): Promise<void> {
   const told = new Set<string>();
-  const look = () => {
+  const look = async () => {
     for (const { address, prefixLength, state } of host.interface.addresses) {
       if (told.has(String(address)) || state === 'tentative' || state === 'duplicate') continue;
       told.add(String(address));
       announce.address(cidrText(address, prefixLength), host.interface.name);
-      services.openUdp(String(address)).then(
-        (opened) => {
-          for (const service of opened) announce.listening(service);
-        },
-        (error: Error) => report.warn(`tapstack up: no UDP services on ${address}: ${error.message}`),
-      );
+      try {
+        for (const service of await services.openUdp(String(address))) announce.listening(service);
+      } catch (error) {
+        report.warn(`tapstack up: no UDP services on ${address}: ${(error as Error).message}`);
+      }
     }
   };
-  look();
-  host.on('address', look);
+  host.on('address', () => void look());
   host.on('conflict', ({ address, mac }) => {
     report.warn(`tapstack up: ${mac} uses our address ${address} too`);
   });
+  await look();
 }
 
 function summarize(last: Facts, accepted: number, plan: HostPlan, report: Report): void {

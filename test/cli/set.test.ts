@@ -4,6 +4,7 @@ import dgram from 'node:dgram';
 import { once } from 'node:events';
 import net, { type AddressInfo } from 'node:net';
 import { describe, expect, it } from 'vitest';
+import { countersOf } from '../../src/cli/facts.ts';
 import type { Facts } from '../../src/cli/services/page.ts';
 import { ServiceSet } from '../../src/cli/services/set.ts';
 import { readAll } from './sockets.ts';
@@ -80,5 +81,21 @@ describe('ServiceSet', () => {
     await set.close(50);
     socket.write('is anybody there?');
     expect((await failed)[0]).toMatchObject({ code: expect.stringMatching(/ECONNRESET|EPIPE/) });
+  });
+});
+
+describe('countersOf', () => {
+  it('makes one group a protocol and one an interface, with dotted names below', () => {
+    const counters = {
+      interfaces: { tap0: { ifInOctets: 60 } },
+      icmp: { inMsgs: 2, inTypes: { 8: 2 } },
+      tcp: { tcpInSegs: 3 },
+      drops: { 'bad checksum': 1 },
+    };
+    expect(countersOf(counters)).toEqual({
+      icmp: { inMsgs: 2, 'inTypes.8': 2 },
+      tcp: { tcpInSegs: 3 },
+      'interface tap0': { ifInOctets: 60 },
+    });
   });
 });
