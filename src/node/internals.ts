@@ -122,13 +122,12 @@ export function pendingWrite(request: Request | null): { request: Request; resul
  * our handle hide the native ones and no byte passes through C++.
  */
 export const NativeStream = (() => {
-  function NativeStream(this: unknown): object {
-    return Reflect.construct(JSStream, [], new.target as unknown as new () => object);
-  }
-  NativeStream.prototype = Object.create(TCP.prototype, {
-    constructor: { value: NativeStream, writable: true, configurable: true },
-  });
-  return NativeStream as unknown as new () => object;
+  // A class, and derived from JSStream: an ordinary function that calls `Reflect.construct` would first be given an object
+  // of its own, and each of the two constructions would take the hidden class from the other: one per handle, and no
+  // inline cache ever warm.
+  class NativeStream extends (JSStream as new () => object) {}
+  Object.setPrototypeOf(NativeStream.prototype, TCP.prototype);
+  return NativeStream;
 })();
 
 /** Sets the listener that C++ falls back to when nobody has taken the stream over. */
