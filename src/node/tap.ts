@@ -12,6 +12,7 @@ import { NO_TOKEN, Slab } from '../base/slab.ts';
 import { type Micros, NEVER } from '../base/time.ts';
 import type { FrameSink } from '../link/device.ts';
 import { type Device, type DeviceFeatures, type DeviceStats, emptyStats } from '../link/device.ts';
+import { isWireSized } from '../link/wire.ts';
 import {
   EVENT_GONE,
   GRANTED_CSUM,
@@ -205,6 +206,8 @@ export class TapDevice implements Device {
       stats.rxFrames++;
       stats.rxBytes += length;
       sink(packet);
+      // Closed from within the sink: what was read behind it is nobody's.
+      if (this.#stopped) return end;
       // Everything up to here is the application's now; what follows the last such frame is written again.
       if (packet.pinned) this.#at = end;
     }
@@ -214,7 +217,13 @@ export class TapDevice implements Device {
   transmit(frames: readonly Frame[], from: number, to: number): number {
     let at = from;
     while (at < to && !this.#stopped) {
-      const count = Math.min(to - at, TX_BATCH);
+      const count = this.#fitting(frames, at, Math.min(to, at + TX_BATCH));
+      if (count === 0) {
+        // The driver would take it and the kernel receive it: a wire would not carry it.
+        this.stats.txDropped++;
+        at++;
+        continue;
+      }
       this.#scratchAt = 0;
       let bytes = 0;
       for (let i = 0; i < count; i++) bytes += this.#describe(frames[at + i] as Frame, (i + 1) * TX_STRIDE);
@@ -228,6 +237,17 @@ export class TapDevice implements Device {
       if (taken < count) break;
     }
     return at - from;
+  }
+
+  /** Frames from `at` on, before `to`, that are no larger than the link takes. */
+  #fitting(frames: readonly Frame[], at: number, to: number): number {
+    const { mtu } = this.#link;
+    let next = at;
+    for (; next < to; next++) {
+      const frame = frames[next] as Frame;
+      if (frame.gsoSize === 0 && !isWireSized(frame, mtu)) break;
+    }
+    return next - at;
   }
 
   /** Writes the row of one frame; returns its length. */
