@@ -344,14 +344,12 @@ export function destroy(tcb: Tcb, error: ErrorCode | undefined): void {
   clearSendBuffer(tcb.sendBuffer);
   // Bytes that arrived before an orderly end may still be read; after an error they are gone (3.10.7.4, "flushed").
   if (error !== undefined || tcb.readClosed) clearReceiveBuffer(tcb.receiveBuffer);
-  forgetUnaccepted(tcb);
-  notify(tcb, CLOSED);
+  if (tcb.listener !== undefined) forgetUnaccepted(tcb.listener, tcb);
+  else notify(tcb, CLOSED);
 }
 
-/** A connection that ended before accept leaves the queue: the user never sees it. */
-function forgetUnaccepted(tcb: Tcb): void {
-  const ready = tcb.listener?.ready;
-  if (ready === undefined) return;
+/** A connection that ended before accept leaves the queue: the user never hears of it. */
+function forgetUnaccepted({ ready }: Listener, tcb: Tcb): void {
   const at = ready.indexOf(tcb);
   if (at >= 0) ready.splice(at, 1);
 }

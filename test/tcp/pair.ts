@@ -28,6 +28,8 @@ export interface Wire {
   readonly note: string | undefined;
   readonly from: Side;
   readonly to: Side;
+  /** A forged IPv4 source address, if not that of `from`. */
+  readonly source?: number;
   at: Micros;
 }
 
@@ -220,9 +222,25 @@ export class Pair {
     }
   }
 
-  /** Puts a hand-made segment on the wire, to arrive at once. */
-  inject(to: Side, segment: Uint8Array): string | undefined {
-    return this.#arrive({ bytes: segment, gsoSize: 0, note: undefined, from: to.peer, to, at: this.now });
+  /** Puts a hand-made segment on the wire, to arrive at once; `source` forges the IPv4 address it comes from. */
+  inject(to: Side, segment: Uint8Array, source = to.peer.address.w3): string | undefined {
+    const wire = { bytes: segment, gsoSize: 0, note: undefined, from: to.peer, to, source, at: this.now };
+    return this.#arrive(wire);
+  }
+
+  /** Hands a packet to a side as it is: for what no well-formed wire would carry. */
+  injectPacket(to: Side, change: (packet: Packet) => void, segment: Uint8Array): string | undefined {
+    const packet = this.#fill({
+      bytes: segment,
+      gsoSize: 0,
+      note: undefined,
+      from: to.peer,
+      to,
+      at: this.now,
+    });
+    to.tcp.now = this.now;
+    change(packet);
+    return to.entry.transport.input(packet);
   }
 
   put(wire: Wire): void {
@@ -260,7 +278,7 @@ export class Pair {
     packet.checksumTrusted = true;
     packet.gsoSize = wire.gsoSize;
     packet.s2 = packet.d2 = 0xffff;
-    packet.s3 = wire.from.address.w3;
+    packet.s3 = wire.source ?? wire.from.address.w3;
     packet.d3 = wire.to.address.w3;
     return packet;
   }
