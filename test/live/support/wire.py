@@ -36,6 +36,8 @@ while True:
                 say(frame)
         except BlockingIOError:
             pass
+        except OSError:
+            break  # the device was closed
     if 0 in ready:
         data = os.read(0, 1 << 16)
         if not data:
@@ -43,5 +45,8 @@ while True:
         waiting += data
         while len(waiting) >= 4 and len(waiting) >= 4 + struct.unpack(">I", waiting[:4])[0]:
             size = struct.unpack(">I", waiting[:4])[0]
-            wire.send(waiting[4:4 + size])
+            try:
+                wire.send(waiting[4:4 + size])
+            except OSError:
+                sys.exit()
             waiting = waiting[4 + size:]
