@@ -139,7 +139,12 @@ export class TapLink {
     }
     this.#about = { ...about, name: this.name };
     this.kernel = new KernelSide(this);
-    this.mtu = this.kernel.mtu;
+    try {
+      this.mtu = this.kernel.mtu;
+    } catch (error) {
+      this.close(); // deleted in between
+      throw error;
+    }
   }
 
   /** Runs one call of the addon and explains what it throws. */

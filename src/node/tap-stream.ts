@@ -174,7 +174,8 @@ class TunTap extends Duplex {
       this.#waiting = undefined;
       again?.();
     }
-    if (events & EVENT_READABLE) this.#receive();
+    // Whoever was told that his write went may have closed the device.
+    if (events & EVENT_READABLE && !this.#link.closed) this.#receive();
   }
 
   /** Pushes what waits, one batch a wake: the event loop asks again as long as there is more. */
@@ -237,8 +238,11 @@ class TunTap extends Duplex {
     const { addon } = this.#link;
     if (!this.#link.closed) addon.detach(this.#token);
     this.#link.close();
-    this.#waiting = undefined;
     callback(error);
+    // A write that waits is told that it never went.
+    const waiting = this.#waiting;
+    this.#waiting = undefined;
+    waiting?.();
   }
 }
 

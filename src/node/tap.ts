@@ -135,16 +135,20 @@ export class TapDevice implements Device {
     this.#id = this.#link.id;
     this.name = this.#link.name;
     this.kernel = this.#link.kernel;
-    this.mac = mac ?? otherMac(this.kernel.mac);
-    if (macEquals(this.mac, 0, this.kernel.mac, 0)) {
-      this.#link.close();
-      throw new TapError(
-        'ERR_INVALID_ARG_VALUE',
-        `mac: the kernel's side of ${this.name} has this one already`,
-      );
-    }
     this.features = featuresOf(this.#link.granted);
-    if (options.busyPoll !== undefined) this.#addon.busyPoll(this.#id, options.busyPoll);
+    try {
+      this.mac = mac ?? otherMac(this.kernel.mac);
+      if (macEquals(this.mac, 0, this.kernel.mac, 0)) {
+        throw new TapError(
+          'ERR_INVALID_ARG_VALUE',
+          `mac: the kernel's side of ${this.name} has this one already`,
+        );
+      }
+      if (options.busyPoll !== undefined) this.#addon.busyPoll(this.#id, options.busyPoll);
+    } catch (error) {
+      this.#link.close();
+      throw error;
+    }
   }
 
   get mtu(): number {

@@ -392,6 +392,14 @@ describeLive('the TAP device', ['tcpdump'], () => {
     device.close();
   });
 
+  it('leaves nothing open behind options that are wrong', () => {
+    expect(() => tap({ busyPoll: -1 })).toThrow(RangeError);
+    expect(() => tap({ kernelMac: '02:00:00:00:09:01', mac: '02:00:00:00:09:01' })).toThrow(
+      /has this one already/,
+    );
+    expect(ns.run('ip', '-o', 'link')).not.toContain('tap0');
+  });
+
   it('says so when the name is taken', () => {
     tap();
     const again = () => tap();
@@ -645,6 +653,41 @@ describeLive('the TAP device', ['tcpdump'], () => {
       await new Promise((resolve) => stream.release(() => resolve(undefined)));
     }
     expect(ns.run('ip', '-o', 'link')).not.toContain('tap5');
+  });
+
+  it('a stream that is closed tells a write that waits, and may be closed by who was told of another', async () => {
+    const stream = new Tap({ netns: ns.name, name: 'tap5', ipv4: `${THEIRS}/24`, up: true });
+    const failures: unknown[] = [];
+    const failed = (error: unknown) => failures.push(error);
+    process.on('uncaughtException', failed);
+    try {
+      stream.resume();
+      stream.isUp = false;
+      let told = 0;
+      // Told when the interface is up, in an event that may bring frames (the kernel's first words) as well.
+      stream.write(Buffer.alloc(60), () => {
+        told++;
+        stream.isUp = false;
+        stream.write(Buffer.alloc(60), (error) => {
+          told++;
+          failures.push((error as { code?: string } | null)?.code);
+        });
+        stream.destroy();
+      });
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      stream.isUp = true;
+      await until(() => told === 2, 'both writes');
+      expect(failures).toEqual(['ERR_TAP_CLOSED']);
+    } finally {
+      process.off('uncaughtException', failed);
+      stream.destroy();
+    }
+    const closing = new Tap({ netns: ns.name, name: 'tap6', up: true });
+    closing.isUp = false;
+    const outcome = new Promise((resolve) => closing.write(Buffer.alloc(60), resolve));
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    closing.destroy();
+    expect(await outcome).toMatchObject({ code: 'ERR_TAP_CLOSED' });
   });
 
   it('works as a TUN stream: chunks are IP packets', async () => {
