@@ -873,32 +873,28 @@ static napi_value get_link(napi_env env, napi_callback_info info) {
   return result;
 }
 
-// setMtu(id, bytes)
-static napi_value set_mtu(napi_env env, napi_callback_info info) {
+// Sets a number of the interface. The kernel reads MTU and queue length from the same place of the union.
+static napi_value set_number(napi_env env, napi_callback_info info, unsigned long request, const char *syscall) {
   napi_value args[2];
-  int32_t mtu;
+  int32_t number;
   struct ifreq ifr;
   Instance *instance = enter(env, info, 2, args);
   Tap *tap = instance == NULL ? NULL : get_tap(env, instance, args[0]);
-  if (tap == NULL || !get_int(env, args[1], &mtu)) return NULL;
+  if (tap == NULL || !get_int(env, args[1], &number)) return NULL;
   if (!name_of(tap, &ifr)) return throw_errno(env, errno, "SIOCGIFNAME");
-  ifr.ifr_mtu = mtu;
-  if (ioctl(tap->control, SIOCSIFMTU, &ifr) < 0) return throw_errno(env, errno, "SIOCSIFMTU");
+  ifr.ifr_ifru.ifru_ivalue = number;
+  if (ioctl(tap->control, request, &ifr) < 0) return throw_errno(env, errno, syscall);
   return NULL;
+}
+
+// setMtu(id, bytes)
+static napi_value set_mtu(napi_env env, napi_callback_info info) {
+  return set_number(env, info, SIOCSIFMTU, "SIOCSIFMTU");
 }
 
 // setQueue(id, frames): how many frames wait for us before the kernel drops
 static napi_value set_queue(napi_env env, napi_callback_info info) {
-  napi_value args[2];
-  int32_t frames;
-  struct ifreq ifr;
-  Instance *instance = enter(env, info, 2, args);
-  Tap *tap = instance == NULL ? NULL : get_tap(env, instance, args[0]);
-  if (tap == NULL || !get_int(env, args[1], &frames)) return NULL;
-  if (!name_of(tap, &ifr)) return throw_errno(env, errno, "SIOCGIFNAME");
-  ifr.ifr_qlen = frames;
-  if (ioctl(tap->control, SIOCSIFTXQLEN, &ifr) < 0) return throw_errno(env, errno, "SIOCSIFTXQLEN");
-  return NULL;
+  return set_number(env, info, SIOCSIFTXQLEN, "SIOCSIFTXQLEN");
 }
 
 // setMac(id, six bytes)
