@@ -63,10 +63,6 @@ export function nextHopMtu(view: DataView, at: number): number {
   return view.getUint16(at + 6);
 }
 
-export function problemPointer(view: DataView, at: number): number {
-  return view.getUint8(at + 4);
-}
-
 /** Writes the eight header bytes with a zero checksum; `rest` is the second word. */
 export function writeIcmp(view: DataView, at: number, type: number, code: number, rest: number): void {
   view.setUint8(at, type);

@@ -80,14 +80,6 @@ export class LoopbackPort implements LinkPort {
     return n;
   }
 
-  clear(): void {
-    this.#queue = [];
-    this.#next = 0;
-    this.#bytes = 0;
-    this.#spare.length = 0;
-    this.#block = newBlock(BLOCK_SIZE);
-  }
-
   #keep(frame: Frame): void {
     const { length } = frame;
     if (this.#block.used + length > this.#block.slab.bytes.length) {
