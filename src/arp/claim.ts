@@ -27,7 +27,10 @@ export const DEFEND_INTERVAL: Micros = 10 * SECOND;
 
 /** How an address is taken. */
 export interface ClaimOptions {
-  /** Ask first whether somebody has it; it is tentative for 5 to 8 seconds. Default false: the address works at once. */
+  /**
+   * Ask first whether somebody has it; it is tentative for 4 to 7 seconds. Deviates: 2.1 has it a MUST, and the default is
+   * false, as in Linux: an address that the user wrote down works at once, and is defended all the same.
+   */
   probe?: boolean;
   /** Tell the link that it is ours now (RFC 5227 2.3), so that no stale entry points elsewhere. Default true. */
   announce?: boolean;
