@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { createServer } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import net, { type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,6 +12,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type GetOptions, get } from '../../src/cli/get.ts';
 import type { Facts } from '../../src/cli/services/page.ts';
 import { createSite } from '../../src/cli/services/site.ts';
+import { makeKeys } from '../node/keys.ts';
 import { makeWorld } from './world.ts';
 
 const site = createSite(() => ({ name: 'tapstack' }) as Facts);
@@ -114,6 +116,18 @@ describe('get', () => {
     const world = makeWorld();
     const url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
     await expect(get({ net }, url, {}, world.io, world.io.stop)).rejects.toThrow(/aborted/);
+    server.close();
+  });
+
+  it('https runs over TLS; -k takes a certificate that nobody vouches for', async () => {
+    const server = createTlsServer(makeKeys('127.0.0.1'), (_request, response) => response.end('secret'));
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const url = new URL(`https://127.0.0.1:${(server.address() as AddressInfo).port}/`);
+    const world = makeWorld();
+    expect(await get({ net }, url, { insecure: true }, world.io, world.io.stop)).toBe(0);
+    expect(world.out().toString()).toBe('secret');
+    await expect(get({ net }, url, {}, world.io, world.io.stop)).rejects.toThrow(/self-signed/);
     server.close();
   });
 

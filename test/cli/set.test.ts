@@ -12,17 +12,16 @@ import { readAll } from './sockets.ts';
 /** Node's own sockets as a host; every server gets a free port, kept under the one it wanted. */
 function kernelHost() {
   const ports = new Map<number, number>();
-  const listen = async (server: net.Server, port: number) => {
-    const start = net.Server.prototype.listen as (options: net.ListenOptions) => net.Server;
-    start.call(server, { port: 0, host: '127.0.0.1' });
-    await once(server, 'listening');
-    ports.set(port, (server.address() as AddressInfo).port);
+  return {
+    net,
+    dgram,
+    ports,
+    async listen(server: net.Server, port: number) {
+      server.listen({ port: 0, host: '127.0.0.1' });
+      await once(server, 'listening');
+      ports.set(port, (server.address() as AddressInfo).port);
+    },
   };
-  const createServer = (options: net.ServerOpts, listener: (socket: net.Socket) => void) => {
-    const server = net.createServer(options, listener);
-    return Object.assign(server, { listen: (port: number) => void listen(server, port) });
-  };
-  return { net: { createServer: createServer as unknown as typeof net.createServer }, dgram, ports, listen };
 }
 
 const facts = () => ({ name: 'tapstack' }) as Facts;

@@ -71,19 +71,12 @@ export class ServiceSet {
   /** Opens everything that was wished for on TCP, on every address. */
   async open(facts: FactsSource): Promise<void> {
     const { http } = this.#wishes;
-    if (http !== undefined) {
-      // A server of node:http is put on the host; those below are the host's own.
-      const site = createSite(facts);
-      await this.#serve('http', site, http, () => this.#host.listen(site, http));
-    }
+    if (http !== undefined) await this.#listen('http', createSite(facts), http);
     for (const { name, port, tcp } of this.#wanted()) {
       // Echo goes on sending after the peer has finished; the others finish with it.
       const server = this.#host.net.createServer({ allowHalfOpen: name === 'echo' }, tcp);
       server.maxConnections = MOST_CONNECTIONS;
-      await this.#serve(name, server, port, async () => {
-        server.listen(port);
-        await once(server, 'listening');
-      });
+      await this.#listen(name, server, port);
     }
   }
 
@@ -143,18 +136,13 @@ export class ServiceSet {
     return SIMPLE.filter(({ name }) => this.#wishes[name] === true);
   }
 
-  async #serve(
-    name: string,
-    server: net.Server,
-    port: number,
-    listen: () => Promise<unknown>,
-  ): Promise<void> {
+  async #listen(name: string, server: net.Server, port: number): Promise<void> {
     server.on('connection', (socket: net.Socket) => {
       this.accepted++;
       this.#sockets.add(socket);
       socket.once('close', () => this.#sockets.delete(socket));
     });
-    await listen();
+    await this.#host.listen(server, port);
     this.#servers.push(server);
     this.list.push({ name, transport: 'tcp', port });
   }
