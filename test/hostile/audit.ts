@@ -7,6 +7,8 @@ import { ACK, checksum, FIN, pseudo, RST, SYN, viewOf } from './craft.ts';
 export interface Self {
   readonly mac: Uint8Array;
   readonly address: number;
+  /** Addresses of our other interfaces: as a source they are as good (RFC 1122 3.3.4.2, the weak model). */
+  readonly others?: readonly number[];
   readonly subnet: number;
   readonly bits: number;
   readonly mtu: number;
@@ -38,6 +40,7 @@ function must(holds: boolean, what: string): asserts holds {
 const FLAGS = ['FIN', 'SYN', 'RST', 'PSH', 'ACK', 'URG', 'ECE', 'CWR'];
 export const flagNames = (bits: number) => FLAGS.filter((_, i) => (bits >> i) & 1).join(',');
 
+export const isOurs = (w: number, self: Self) => w === self.address || self.others?.includes(w) === true;
 export const isGroup = (w: number) => w >>> 28 === 0xe;
 export const isDirectedBroadcast = (w: number, { subnet, bits }: Self) =>
   w === -1 || w === (subnet | (0xffffffff >>> bits));
@@ -102,10 +105,10 @@ function judgeIp(bytes: Uint8Array, view: DataView, at: number, self: Self): Ans
   const protocol = bytes[at + 9]!;
   const source = view.getInt32(at + 12);
   const destination = view.getInt32(at + 16);
-  must(source === self.address || (source === 0 && protocol === 2), 'an IPv4 source that is not ours');
+  must(isOurs(source, self) || (source === 0 && protocol === 2), 'an IPv4 source that is not ours');
   const first = destination >>> 24;
   must(first !== 0 && first !== 127 && first < 240, `a packet to ${first}/8`);
-  must(destination !== self.address, 'a packet to ourselves on the wire');
+  must(!isOurs(destination, self), 'a packet to ourselves on the wire');
   must(!isDirectedBroadcast(destination, self), 'a packet to a broadcast address');
   if (isGroup(destination)) {
     must(protocol === 2, 'a packet to a group');
@@ -221,8 +224,13 @@ export function relate(cause: Uint8Array, answer: Answer, self: Self, open: Open
     return;
   }
   if (kind === 'igmp') return;
+  if (type === 0x0806 && cause.length >= at + 28) {
+    // ARP sets free what waited for a link address: the destination's or the gateway's.
+    const freed = bytes.subarray(0, 6).every((b, i) => b === cause[at + 8 + i]);
+    must(freed, `${kind} to another station`);
+    return;
+  }
   must(type === 0x0800 && cause.length >= at + 20, `${kind} to something that is no IPv4`);
-  // An ARP reply may release packets; here, IP answers IP.
   const ihl = (cause[at]! & 15) * 4;
   const source = c.getInt32(at + 12);
   const destination = c.getInt32(at + 16);

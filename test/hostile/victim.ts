@@ -188,6 +188,8 @@ export class Victim {
   readonly groupSocket: UdpSocket;
   readonly udpErrors: string[] = [];
   readonly fouls: string[] = [];
+  /** Frames that the peer sent us, while somebody wants them. */
+  recording: Uint8Array[] | undefined;
   /** Pings that came back. */
   pongs = 0;
   #sent: Answer[] = [];
@@ -305,6 +307,7 @@ export class Victim {
   /** Lets time pass for everybody. */
   pass(micros: Micros): void {
     this.world.pass(micros);
+    this.recording?.push(...this.node.heard);
     this.node.heard.length = this.peer.heard.length = 0;
     this.#sent = [];
   }
