@@ -6,7 +6,7 @@
 //   segment 1     [ Ethernet | IP | TCP ][ m bytes ]                        seq + m, IP id + 1
 //   segment n-1   [ Ethernet | IP | TCP ][ the rest ]                       FIN and PSH come here
 
-import { finish, sum, sumJoined } from '../base/checksum.ts';
+import { finish, fold, sum, sumJoined } from '../base/checksum.ts';
 import { PROTOCOL_TCP } from '../base/ip.ts';
 import type { Frame } from '../base/packet.ts';
 import { Slab } from '../base/slab.ts';
@@ -93,14 +93,30 @@ export class Cutter {
     this.#note = undefined;
   }
 
-  /** Makes the next segment in `into`, an empty frame: headers inline, payload attached. False when there are no more. */
-  nextFrame(into: Frame): boolean {
+  /**
+   * Makes the next segment in `into`, an empty frame: headers inline, payload attached. False when there are no more. With
+   * `pending` the transport checksum is left to a device that completes it.
+   */
+  nextFrame(into: Frame, pending = false): boolean {
     if (this.taken === this.count) return false;
     const from = this.taken * this.#size;
     const to = Math.min(from + this.#size, this.#length);
     // A capture below sees the note once, on the first segment.
     if (from === 0) into.note = this.#note;
-    this.#header(into.bytes, into.view, into.put(this.#headers.payload), from, to);
+    const start = into.put(this.#headers.payload);
+    const unsealed = pending && this.#summed;
+    this.#header(into.bytes, into.view, start, from, to, unsealed);
+    if (unsealed) {
+      into.checksumStart = start + this.#headers.transport;
+      into.checksumOffset = this.#headers.checksum - this.#headers.transport;
+    }
+    this.#attach(into, from, to);
+    this.#took();
+    return true;
+  }
+
+  /** The payload [from, to): what is inline is copied, the rest attached where it lies. */
+  #attach(into: Frame, from: number, to: number): void {
     const inline = this.#inline;
     if (from < inline) {
       into.copyIn(this.#own.bytes, this.#headers.payload + from, Math.min(to, inline) - from);
@@ -111,8 +127,6 @@ export class Cutter {
     start = Math.max(from - inline - this.#aLength, 0);
     end = to - inline - this.#aLength;
     if (end > start) into.attach(this.#b, this.#bOffset + start, end - start);
-    this.#took();
-    return true;
   }
 
   /** Writes the next segment whole at `offset` of `slab` and returns its length; 0 when there are no more. */
@@ -121,7 +135,7 @@ export class Cutter {
     const { bytes, view } = slab;
     const from = this.taken * this.#size;
     const to = Math.min(from + this.#size, this.#length);
-    this.#header(bytes, view, offset, from, to);
+    this.#header(bytes, view, offset, from, to, false);
     let target = offset + this.#headers.payload;
     const inline = this.#inline;
     if (from < inline) {
@@ -192,8 +206,18 @@ export class Cutter {
     this.#bLength = length;
   }
 
-  /** Writes the headers of the segment that carries payload [from, to) at `start` of `bytes`. */
-  #header(bytes: Uint8Array, view: DataView, start: number, from: number, to: number): void {
+  /**
+   * Writes the headers of the segment that carries payload [from, to) at `start` of `bytes`; when `unsealed`, with the sum of
+   * the pseudo-header in place of the checksum.
+   */
+  #header(
+    bytes: Uint8Array,
+    view: DataView,
+    start: number,
+    from: number,
+    to: number,
+    unsealed: boolean,
+  ): void {
     const headers = this.#headers;
     const own = this.#own;
     // For so few bytes, words by hand are three times as fast as a copy of arrays.
@@ -205,7 +229,9 @@ export class Cutter {
     const length = headers.payload - headers.transport + to - from;
     if (headers.protocol === PROTOCOL_TCP) tcpHeader(view, transport, from, to === this.#length);
     else view.setUint16(transport + at.UDP_LENGTH, length);
-    if (this.#summed) {
+    if (unsealed) {
+      view.setUint16(start + headers.checksum, fold(this.#pseudo + length));
+    } else if (this.#summed) {
       at.sealTransport(view, start, headers, this.#pseudo + length, this.#payloadSum(from, to));
     }
   }

@@ -4,7 +4,8 @@
 //   stack ── super-frames, pending checksums ──▶ segment ── wire-sized, complete ──▶ device
 //   stack ◀────────────── as they came, untouched ─────────────────────────────────  device
 //
-// The payload is never copied: segments point at the same slabs as the super-frame did.
+// The payload is never copied: segments point at the same slabs as the super-frame did. A device that completes checksums
+// gets them pending: the TAP's driver sums faster than we do.
 
 import type { Mac } from '../base/mac.ts';
 import { type Frame, makeFrames } from '../base/packet.ts';
@@ -120,7 +121,8 @@ class SegmentingDevice implements Device {
     for (;;) {
       if (this.#from === this.#to) {
         this.#from = this.#to = 0;
-        while (this.#to < BATCH && this.#cutter.nextFrame(this.#batch[this.#to]!)) this.#to++;
+        const { checksum } = this.#inner.features;
+        while (this.#to < BATCH && this.#cutter.nextFrame(this.#batch[this.#to]!, checksum)) this.#to++;
         if (this.#to === 0) return true;
       }
       const sent = this.#inner.transmit(this.#batch, this.#from, this.#to);
