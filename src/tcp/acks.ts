@@ -1,7 +1,7 @@
 // Step five of SEGMENT ARRIVES: what an acknowledgment acknowledges (RFC 9293 3.10.7.4, RFC 5961 5, RFC 6298, RFC 5681).
 
 import type { Verdict } from '../base/drop.ts';
-import { type Micros, NEVER } from '../base/time.ts';
+import { MILLISECOND, type Micros, NEVER } from '../base/time.ts';
 import { challenge } from './challenge.ts';
 import { noteSack, onAck, pipe } from './recovery.ts';
 import { sample } from './rtt.ts';
@@ -101,7 +101,7 @@ function takeSample(tcb: Tcb, seg: Segment): Micros {
   const { options } = seg;
   if (tcb.ts.on && options.timestamps && options.tsecr !== 0) {
     const elapsed = seq.sub(timestampNow(tcb), options.tsecr);
-    if (elapsed >= 0 && elapsed < MOST_ELAPSED) {
+    if (elapsed >= 0 && elapsed < MOST_ELAPSED && !isAmbiguous(tcb, elapsed)) {
       const micros = Math.max(1, elapsed) * 1000;
       sample(rtt, micros, Math.ceil(pipe(tcb) / (2 * snd.mss)));
       return micros;
@@ -110,6 +110,16 @@ function takeSample(tcb: Tcb, seg: Segment): Micros {
   // Without a sample the backed-off RTO stays (RFC 6298 5, Karn): a path that became longer than the RTO is learnt by the next
   // segment, which then has time to be answered before it is sent again.
   return 0;
+}
+
+/**
+ * True when, after a timeout, the echo is of a segment sent before it. Was its ACK late, or lost, and this is the answer to what
+ * was sent again? A receiver echoes the old timestamp to an old duplicate (RFC 7323 5.3 R2, R3), so nobody knows (RFC 3522 3.2);
+ * believed, a few lost ACKs would make an RTO of two minutes.
+ */
+function isAmbiguous(tcb: Tcb, elapsed: number): boolean {
+  const sentAt = tcb.tcp.now - elapsed * 1000;
+  return tcb.recovery.phase === 'timeout' && sentAt < tcb.expiredAt - MILLISECOND;
 }
 
 /** An echoed timestamp older than this is nonsense (ms). */

@@ -39,6 +39,7 @@ function retransmit(tcb: Tcb, now: Micros): void {
   if (tcb.troubleSince === NEVER) tcb.troubleSince = now - tcb.rtt.rto;
   if (givesUp(tcb, now, opening)) return;
   tcb.retries++;
+  tcb.expiredAt = now;
   tcb.stats.timeouts++;
   tcb.tcp.counters.tcpTimeouts++;
   if (tcb.retries === R1) reachR1(tcb);

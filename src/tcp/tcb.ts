@@ -224,6 +224,8 @@ export interface Tcb {
   probes: number;
   /** When the oldest unacknowledged data was first seen overdue (for R2); NEVER when all is well. */
   troubleSince: Micros;
+  /** When the retransmission timer last expired. */
+  expiredAt: Micros;
   lastReceived: Micros;
   lastSent: Micros;
   /** The one segment being timed when timestamps cannot (RFC 6298 3, Karn): its end, and when it went out; NEVER if none. */
@@ -341,6 +343,7 @@ export function createTcb(seed: TcbSeed): Tcb {
     retries: 0,
     probes: 0,
     troubleSince: NEVER,
+    expiredAt: Number.NEGATIVE_INFINITY,
     lastReceived: seed.tcp.now,
     lastSent: seed.tcp.now,
     timedSeq: iss,

@@ -599,3 +599,21 @@ describe('3.8.3, RFC 6429: a window of zero and nobody who cares', () => {
     expect(pair.client.tcp.pools.large.inUse).toBe(0);
   });
 });
+
+describe('RFC 7323 4.1: round trips from timestamps', () => {
+  test('an ACK that was lost for a minute makes no round trip of a minute', () => {
+    const pair: Pair = new Pair({ delay: 10 * MILLISECOND });
+    const { client, serverLog } = pair.connect();
+    pair.filter = (wire) => wire.from === pair.client;
+    send(client, pattern(100), 0, 100);
+    pair.run(MINUTE);
+    expect(serverLog.bytes).toBe(100);
+    pair.filter = undefined;
+    pair.run(MINUTE);
+    expect(client.snd.una).toBe(client.snd.nxt);
+    send(client, pattern(100), 0, 100);
+    pair.run(SECOND);
+    expect(client.rtt.srtt).toBeLessThan(100 * MILLISECOND);
+    expect(client.rtt.rto).toBeLessThan(SECOND);
+  });
+});
