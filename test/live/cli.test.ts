@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { build, MAIN } from '../build.ts';
-import { describeLive, Namespace } from './harness.ts';
+import { describeLive, Namespace, until } from './harness.ts';
 
 /** One run of the program, with what it has said so far. */
 class Program {
@@ -38,7 +38,7 @@ class Program {
   }
 }
 
-describeLive('the program on a TAP', ['ping', 'curl', 'nc', 'tshark'], () => {
+describeLive('the program on a TAP', ['ping', 'curl', 'nc', 'ss', 'tshark'], () => {
   let space: Namespace;
   let folder: string;
   const running: Program[] = [];
@@ -59,7 +59,11 @@ describeLive('the program on a TAP', ['ping', 'curl', 'nc', 'tshark'], () => {
     return program;
   };
 
-  beforeAll(() => build());
+  /** Waits until the kernel listens on a port in the namespace. */
+  const listens = (port: number) =>
+    until(() => space.run('ss', '-ltn').includes(`:${port} `), `the kernel listens on ${port}`, 30_000);
+
+  beforeAll(() => build(), 120_000);
   beforeEach(() => {
     space = new Namespace();
     folder = mkdtempSync(join(tmpdir(), 'tapstack-cli-'));
@@ -91,9 +95,9 @@ describeLive('the program on a TAP', ['ping', 'curl', 'nc', 'tshark'], () => {
     const posted = space.run('curl', '-sS', '--data-binary', `@${MAIN}`, 'http://10.7.0.2/hash');
     const { stdout } = spawnSync('sha256sum', [MAIN], { encoding: 'utf8' });
     expect(posted.trim()).toBe(stdout.split(' ')[0]);
-    expect(space.run('sh', '-c', 'echo hello | nc -N -w 5 10.7.0.2 7')).toBe('hello\n');
+    expect(space.run('sh', '-c', 'echo hello | nc -N -w 30 10.7.0.2 7')).toBe('hello\n');
     expect(space.run('sh', '-c', 'echo datagram | nc -u -w 1 10.7.0.2 7')).toBe('datagram\n');
-    expect(space.run('sh', '-c', 'nc -w 5 10.7.0.2 19 < /dev/null | head -c 74')).toMatch(/^ !"#\$%&/);
+    expect(space.run('sh', '-c', 'nc -w 30 10.7.0.2 19 < /dev/null | head -c 74')).toMatch(/^ !"#\$%&/);
     const status = JSON.parse(space.run('curl', '-sS', 'http://10.7.0.2/status.json'));
     expect(status).toMatchObject({
       name: 'tapstack',
@@ -123,7 +127,7 @@ describeLive('the program on a TAP', ['ping', 'curl', 'nc', 'tshark'], () => {
   }, 60_000);
 
   it('ping, arping, nc and get reach the kernel', async () => {
-    const server = space.spawn('sh', ['-c', 'sleep 0.5; echo from the kernel | nc -l -N 8080'], {
+    const server = space.spawn('sh', ['-c', 'echo from the kernel | nc -l -N 8080'], {
       stdio: 'ignore',
     });
     const ping = start('ping', ...link(), '-c', '2', '-i', '0', '10.7.0.1', '--json');
@@ -134,8 +138,8 @@ describeLive('the program on a TAP', ['ping', 'curl', 'nc', 'tshark'], () => {
     expect(await arping.ended()).toBe(0);
     expect(arping.out).toMatch(/^10\.7\.0\.1 is at ([0-9a-f]{2}:){5}[0-9a-f]{2}, time=/);
 
-    await new Promise((resolve) => setTimeout(resolve, 1000));
-    const nc = start('nc', ...link(), '-w', '5', '10.7.0.1', '8080');
+    await listens(8080);
+    const nc = start('nc', ...link(), '-w', '30', '10.7.0.1', '8080');
     nc.child.stdin?.end();
     expect(await nc.ended()).toBe(0);
     expect(nc.out).toBe('from the kernel\n');
@@ -145,7 +149,7 @@ describeLive('the program on a TAP', ['ping', 'curl', 'nc', 'tshark'], () => {
       '-e',
       "require('http').createServer((q, s) => s.end('kernel ' + q.url)).listen(8000)",
     ]);
-    await new Promise((resolve) => setTimeout(resolve, 500));
+    await listens(8000);
     const get = start('get', ...link(), 'http://10.7.0.1:8000/path');
     expect(await get.ended()).toBe(0);
     expect(get.out).toBe('kernel /path');
@@ -162,8 +166,8 @@ describeLive('the program on a TAP', ['ping', 'curl', 'nc', 'tshark'], () => {
   });
 
   it('a large body crosses whole, both ways', async () => {
-    const up = start('up', ...link(), '--http', '--quiet');
-    await new Promise((resolve) => setTimeout(resolve, 1000));
+    const up = start('up', ...link(), '--http', '--json');
+    await up.says('"address"');
     const sum = space.run('sh', '-c', 'curl -sS http://10.7.0.2/bytes/50000000 | sha256sum').split(' ')[0];
     const expected = createHash('sha256');
     const block = Buffer.from(Array.from({ length: 251 * 1000 }, (_, i) => i % 251));
@@ -177,6 +181,9 @@ describeLive('the program on a TAP', ['ping', 'curl', 'nc', 'tshark'], () => {
     expect(back.trim()).toBe(createHash('sha256').update(Buffer.alloc(50_000_000)).digest('hex'));
     up.child.kill('SIGTERM');
     expect(await up.ended()).toBe(0);
-    expect(up.out).toBe('');
+    expect(JSON.parse(up.out.trim().split('\n').at(-1) ?? '')).toMatchObject({
+      event: 'closed',
+      accepted: 2,
+    });
   }, 60_000);
 });
