@@ -117,7 +117,8 @@ export function resumeUdp(socket: UdpSocket): void {
 
 /**
  * Sends a datagram, copying `bytes`; binds the socket if need be. Returns `length`, or EAGAIN when the interface has no
- * room (`user.writable` follows), EMSGSIZE, EDESTADDRREQ, EACCES (broadcast), EAFNOSUPPORT, EHOSTUNREACH and others of routing.
+ * room (`user.writable` follows), EINVAL (closed, or a range outside `bytes`), EMSGSIZE, EDESTADDRREQ, EACCES (broadcast),
+ * EAFNOSUPPORT, EHOSTUNREACH and others of routing.
  */
 export function sendUdp(
   socket: UdpSocket,
@@ -130,6 +131,8 @@ export function sendUdp(
   const to = destination ?? socket.remote;
   const toPort = port ?? socket.remotePort;
   if (socket.closed || (to !== undefined && toPort === 0)) return 'EINVAL';
+  // Beyond `bytes` lies what the frame held before: somebody else's data.
+  if (offset < 0 || length < 0 || offset + length > bytes.length) return 'EINVAL';
   if (to === undefined) return 'EDESTADDRREQ';
   if (!socket.speaks(to.family)) return 'EAFNOSUPPORT';
   if (length > (to.family === 4 ? MAX_PAYLOAD_V4 : MAX_PAYLOAD_V6)) return 'EMSGSIZE';

@@ -130,6 +130,20 @@ describe('RFC 768: in and out', () => {
     );
   });
 
+  it('sends nothing that is not in the bytes it was given', () => {
+    const host = new TestHost();
+    const user = bound(host, 7);
+    for (const [offset, length] of [
+      [0, 11],
+      [5, 6],
+      [-1, 5],
+      [3, -1],
+    ] as const) {
+      expect(sendUdp(user.socket, counting(10), offset, length, addr(PEER), 9)).toBe('EINVAL');
+    }
+    expect(host.eth.sent).toHaveLength(0);
+  });
+
   it('RFC 1122 4.1.3.5: tells the user where a datagram was sent, and by what', () => {
     const host = new TestHost();
     const server = bound(host, 7);
