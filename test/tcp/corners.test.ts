@@ -3,11 +3,11 @@
 import { describe, expect, test } from 'vitest';
 import type { IpError } from '../../src/base/ip.ts';
 import { HOUR, MILLISECOND, MINUTE, SECOND } from '../../src/base/time.ts';
-import { abort, close, send, setKeepAlive, shutdown } from '../../src/tcp/calls.ts';
+import { abort, accept, close, send, setKeepAlive, shutdown } from '../../src/tcp/calls.ts';
 import { ACK, FIN, PSH, RST, SYN, URG } from '../../src/tcp/header.ts';
 import type { Tcb } from '../../src/tcp/tcb.ts';
 import { deliver } from '../../src/tcp/tcp.ts';
-import { craft, fromPeer, type Log, Pair, pattern, stamp } from './pair.ts';
+import { craft, fromPeer, Log, Pair, pattern, stamp } from './pair.ts';
 
 /** Both connections forget what they agreed on. */
 function without(what: 'timestamps' | 'sack', ...tcbs: Tcb[]): void {
@@ -615,5 +615,58 @@ describe('RFC 7323 4.1: round trips from timestamps', () => {
     pair.run(SECOND);
     expect(client.rtt.srtt).toBeLessThan(100 * MILLISECOND);
     expect(client.rtt.rto).toBeLessThan(SECOND);
+  });
+});
+
+describe('3.10.1, 3.10.2: accept and SEND', () => {
+  test('a connection that was reset before accept is not offered; one that ended in order is, with its data', () => {
+    const pair = new Pair();
+    const { listener } = pair.listen();
+    listener.acceptable = () => undefined;
+    const gone = pair.open();
+    const done = pair.open();
+    pair.run(SECOND);
+    send(done, pattern(10), 0, 10);
+    shutdown(done);
+    abort(gone);
+    pair.run(SECOND);
+    const tcb = accept(listener)!;
+    const log = new Log();
+    tcb.user = log;
+    expect(accept(listener)).toBeUndefined();
+    pair.run(SECOND);
+    expect(log.received).toEqual([...pattern(10)]);
+    expect(log.events).toEqual(['end']);
+  });
+
+  test('SEND takes bytes while opening and open, in CLOSE-WAIT, and nowhere else', () => {
+    const pair = new Pair();
+    const { client, server } = pair.connect();
+    const takes = (tcb: Tcb) => [tcb.state, send(tcb, pattern(1), 0, 1)];
+    expect(takes(pair.open(81))).toEqual(['SYN-SENT', 1]);
+    expect(takes(client)).toEqual(['ESTABLISHED', 1]);
+    shutdown(client);
+    expect(takes(client)).toEqual(['FIN-WAIT-1', 0]);
+    pair.run(SECOND);
+    expect(takes(client)).toEqual(['FIN-WAIT-2', 0]);
+    expect(takes(server)).toEqual(['CLOSE-WAIT', 1]);
+    shutdown(server);
+    expect(takes(server)).toEqual(['LAST-ACK', 0]);
+    pair.run(SECOND);
+    expect(takes(client)).toEqual(['TIME-WAIT', 0]);
+    expect(takes(server)).toEqual(['CLOSED', 0]);
+  });
+
+  test('MUST-26: with data outstanding it is R2, not keep-alive, that gives a dead peer up', () => {
+    const pair = new Pair();
+    const keepAlive = { enabled: true, idle: SECOND, interval: SECOND, count: 2 };
+    const { client, clientLog } = pair.connect({ keepAlive, userTimeout: MINUTE });
+    pair.filter = () => false;
+    send(client, pattern(10), 0, 10);
+    pair.run(55 * SECOND);
+    expect(client.state).toBe('ESTABLISHED');
+    expect(pair.client.tcp.counters.tcpKeepAliveProbes).toBe(0);
+    pair.run(3 * MINUTE);
+    expect(clientLog.events.at(-1)).toBe('closed ETIMEDOUT');
   });
 });

@@ -329,6 +329,30 @@ describe('two TCPs and a bad wire', () => {
     }
   });
 
+  test('a device that is often full', () => {
+    for (let seed = 1; seed <= 40; seed++) {
+      const what = `seed ${seed}`;
+      const random = seededRandom(seed);
+      const pair: Pair = new Pair({ seed, delay: 5 * MILLISECOND });
+      const { client, server, clientLog, serverLog } = pair.connect({
+        maxMss: 500,
+        receiveBufferLimit: 20_000,
+      });
+      for (const tcb of [client, server]) {
+        Object.assign(tcb.path.interface, { hasRoom: () => unit(random) < 0.3 });
+      }
+      new Watch(pair);
+      pair.filter = badWire(pair, random, 0.05);
+      const data = pattern(60_000);
+      pump(client, data, random, 5000);
+      pump(server, data, random, 5000);
+      pair.run(HOUR);
+      expect(Buffer.compare(Buffer.from(serverLog.received), Buffer.from(data)), what).toBe(0);
+      expect(Buffer.compare(Buffer.from(clientLog.received), Buffer.from(data)), what).toBe(0);
+      nothingIsLeft(pair, what);
+    }
+  });
+
   test('a wire that is cut for minutes, again and again', () => {
     for (let seed = 1; seed <= 20; seed++) {
       const random = seededRandom(seed);
