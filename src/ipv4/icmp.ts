@@ -1,7 +1,7 @@
 // ICMP: answers echo, complains when it may, and tells transports what went wrong. RFC 792, RFC 1122 3.2.2, RFC 1812 4.3.
 
 import { v4 } from '../base/address.ts';
-import { finish } from '../base/checksum.ts';
+import { finish, sum } from '../base/checksum.ts';
 import type { Verdict } from '../base/drop.ts';
 import { DEFAULT_TTL, type IpError, PROTOCOL_ICMP, type SendOptions, type Transport } from '../base/ip.ts';
 import { type Packet, UNICAST } from '../base/packet.ts';
@@ -214,7 +214,9 @@ export class Icmp implements Transport {
     // Data comes back as it went, so only type and code tell the sums apart: HC' = ~(~HC + ~m + m'), RFC 1624 3. No
     // route or other option is returned (CVE-2021-31344): RFC 1122 3.2.2.6 would have it for Record Route, we do not.
     const asked = view.getUint16(at);
-    frame.view.setUint16(head + 2, finish((~icmpChecksum(view, at) & 0xffff) + (~asked & 0xffff)));
+    // A sum of minus zero may stand for plus zero, which is that of nothing but zeros: then it is taken anew.
+    const adjusted = finish((~icmpChecksum(view, at) & 0xffff) + (~asked & 0xffff));
+    frame.view.setUint16(head + 2, adjusted !== 0 ? adjusted : finish(sum(view, at + 4, end)));
     const data = at + ICMP_HEADER_LENGTH;
     const length = end - data;
     if (length <= frame.room) {

@@ -123,6 +123,17 @@ hostile(59, 'an echo request shorter than its header is not answered from old me
   },
 });
 
+test('hostile 59: an echo of nothing but zeros has a right checksum (RFC 1624 3: +0 and -0)', () => {
+  const v = new Victim();
+  for (const code of [0, 7]) {
+    for (const length of [0, 1, 56, 1400]) {
+      const { answers } = v.inject(v.icmp(8, code, 0, new Uint8Array(length)));
+      expect(answers.map((a) => a.kind)).toEqual(['icmp 0/0']);
+    }
+  }
+  v.checkFouls();
+});
+
 hostile(60, 'Address Mask, Timestamp and Information messages change and tell nothing', {
   verdicts: ['icmp ignored'],
   variant: (v, i, random) =>
