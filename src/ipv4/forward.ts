@@ -8,7 +8,16 @@ import { ETHERTYPE_IPV4, type NetInterface } from '../base/netif.ts';
 import { type Packet, UNICAST } from '../base/packet.ts';
 import { Slab } from '../base/slab.ts';
 import type { IpCounters } from './counters.ts';
-import { decrementTtl, dontFragment, headerLength, isFragment, totalLength } from './header.ts';
+import {
+  decrementTtl,
+  dontFragment,
+  fragmentOffset,
+  HEADER_LENGTH,
+  headerLength,
+  isFragment,
+  MAX_DATAGRAM,
+  totalLength,
+} from './header.ts';
 import type { Icmp } from './icmp.ts';
 import {
   DESTINATION_UNREACHABLE,
@@ -41,6 +50,11 @@ export class Forwarder {
     if (packet.linkCast !== UNICAST || isLinkLocal(packet.d3) || isLinkLocal(packet.s3)) return 'not for us';
     const destination = packet.destination();
     if (this.#output.isBroadcast(destination)) return 'not for us'; // RFC 2644: directed broadcasts, neither
+    const { view, network } = packet;
+    const length = totalLength(view, network);
+    const end = fragmentOffset(view, network) + length - headerLength(view, network);
+    // Ping of death (hostile 21): nobody can put it together, and cut once more its offset would start anew.
+    if (end > MAX_DATAGRAM - HEADER_LENGTH) return 'bad fragment';
     if (packet.ttl <= 1) {
       // RFC 1812 5.3.1
       this.#icmp.complain(packet, TIME_EXCEEDED, TTL_EXCEEDED, 0);
@@ -60,8 +74,6 @@ export class Forwarder {
       return 'queue full';
     }
     this.#counters.ipSystemStatsInForwDatagrams++;
-    const { view, network } = packet;
-    const length = totalLength(view, network);
     const largest = packet.gsoSize === 0 ? length : largestSegment(packet);
     if (largest <= out.mtu) return this.#pass(out, route.nextHop, packet, length);
     // A super-frame stands for segments that were all sent with the sender's idea of the MTU: it learns better.

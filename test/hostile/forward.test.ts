@@ -203,6 +203,15 @@ function traffic(random: Random): Uint8Array {
   return ethernet({ to: ROUTER_MAC, from: FROM_MAC }, packet);
 }
 
+test('hostile 21: a router does not cut a ping of death into fragments that start anew', () => {
+  const router = new Router(5);
+  for (const size of [1425, 900]) {
+    const deadly = ipv4({ source: FROM, destination: TO, protocol: 17, fragment: 0x1fff }, bytes(size));
+    const { verdict, sent } = router.inject(ethernet({ to: ROUTER_MAC, from: FROM_MAC }, deadly));
+    expect([verdict, sent[1]]).toEqual(['bad fragment', []]);
+  }
+});
+
 test(`a mutation fuzzer against a router: ${FRAMES} frames`, { timeout: 600_000 }, () => {
   const router = new Router(5);
   const random = seededRandom(SEED + 200);
