@@ -195,6 +195,17 @@ export function relate(cause: Uint8Array, answer: Answer, self: Self, open: Open
     must((tpa ^ self.subnet) >>> (32 - self.bits) === 0, 'asks for an address off the link');
     return;
   }
+  const c = viewOf(cause);
+  must(cause.length >= 14, `${kind} to a truncated frame`);
+  let at = 14;
+  if (c.getUint16(12) === 0x8100) at = 18;
+  const type = at <= cause.length ? c.getUint16(at - 2) : 0;
+  if (type === 0x0806 && cause.length >= at + 28 && !kind.startsWith('arp')) {
+    // ARP sets free what waited for a link address: the destination's or the gateway's.
+    const freed = bytes.subarray(0, 6).every((b, i) => b === cause[at + 8 + i]);
+    must(freed, `${kind} to another station`);
+    return;
+  }
   if (kind.startsWith('tcp') && (bytes[transport + 13]! & RST) === 0) {
     const known = open.hasConnection(
       view.getInt32(network + 16),
@@ -204,11 +215,6 @@ export function relate(cause: Uint8Array, answer: Answer, self: Self, open: Open
     must(known, `${kind} to somebody without a connection`);
     return;
   }
-  const c = viewOf(cause);
-  must(cause.length >= 14, `${kind} to a truncated frame`);
-  let at = 14;
-  if (c.getUint16(12) === 0x8100) at = 18;
-  const type = at <= cause.length ? c.getUint16(at - 2) : 0;
   if (kind.startsWith('arp')) {
     must(type === 0x0806 && cause.length >= at + 28, `${kind} to something else`);
     if (kind === 'arp announcement') {
@@ -224,12 +230,6 @@ export function relate(cause: Uint8Array, answer: Answer, self: Self, open: Open
     return;
   }
   if (kind === 'igmp') return;
-  if (type === 0x0806 && cause.length >= at + 28) {
-    // ARP sets free what waited for a link address: the destination's or the gateway's.
-    const freed = bytes.subarray(0, 6).every((b, i) => b === cause[at + 8 + i]);
-    must(freed, `${kind} to another station`);
-    return;
-  }
   must(type === 0x0800 && cause.length >= at + 20, `${kind} to something that is no IPv4`);
   const ihl = (cause[at]! & 15) * 4;
   const source = c.getInt32(at + 12);
