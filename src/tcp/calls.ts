@@ -219,6 +219,9 @@ export function unlisten(listener: Listener): void {
  * is closed.
  */
 export function send(tcb: Tcb, bytes: Uint8Array, offset: number, length: number): number {
+  if (offset < 0 || length < 0 || offset + length > bytes.length) {
+    throw new RangeError(`[${offset}, +${length}) is not within ${bytes.length} bytes`);
+  }
   if (!mayStillSend(tcb)) return 0;
   const taken = write(tcb.sendBuffer, bytes, offset, length);
   if (taken < length) tcb.wantsRoom = true;

@@ -471,7 +471,8 @@ describeLive('the TAP device', ['tcpdump'], () => {
       const words = new Int32Array(3 * TX_STRIDE);
       const row = (...values: number[]) => {
         words.fill(0);
-        words.set([token, 0, 60, 0, 0, 0, 0, 0, 0, 0, 0, -1, 0], TX_STRIDE);
+        // Every range names the same memory: token 0 may be somebody else's.
+        words.set([token, 0, 60, token, 0, 0, token, 0, 0, 0, 0, -1, 0], TX_STRIDE);
         for (let i = 0; i < values.length; i += 2)
           words[TX_STRIDE + (values[i] as number)] = values[i + 1] as number;
         return () => addon.transmit(id, words, 1);
