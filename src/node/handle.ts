@@ -3,6 +3,7 @@
 
 import { AsyncResource } from 'node:async_hooks';
 import { type Address, parseAddress } from '../base/address.ts';
+import type { Member, Roster } from '../base/roster.ts';
 import type { Tcp } from '../tcp/tcp.ts';
 import type { Udp } from '../udp/udp.ts';
 import { surface } from './errors.ts';
@@ -18,13 +19,13 @@ export interface Ground {
   /** Whether an interface has an IPv6 address: `listen` without an address then serves both families. */
   hasIpv6(): boolean;
   /** Handles in use: what `host.close()` has to close. */
-  readonly open: Set<Closable>;
+  readonly open: Roster<Closable>;
   /** The host is down: nothing can be opened any more. */
   closed: boolean;
 }
 
 /** What a host that goes down asks of a handle: to end in order, and later to end at once. */
-export interface Closable {
+export interface Closable extends Member<Closable> {
   closeSoon(): void;
   destroy(): void;
 }

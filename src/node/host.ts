@@ -7,6 +7,7 @@ import type net from 'node:net';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { type Address, ANY_V4 } from '../base/address.ts';
 import { formatMac } from '../base/mac.ts';
+import { Roster } from '../base/roster.ts';
 import type { Device, DeviceStats } from '../link/device.ts';
 import { segment } from '../link/segment.ts';
 import type { Counters } from '../stack/counters.ts';
@@ -139,7 +140,7 @@ export class Host extends EventEmitter<HostEvents> {
       loop: this.#loop as unknown as Loop,
       interfaceOf: (address) => this.#interfaceOf(address),
       hasIpv6: () => this.#hasIpv6(),
-      open: new Set<Closable>(),
+      open: new Roster<Closable>(),
       closed: false,
     };
   }

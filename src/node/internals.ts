@@ -162,6 +162,11 @@ export function ownerOf(handle: object): unknown {
   return ownerSymbol === undefined ? undefined : (handle as Record<symbol, unknown>)[ownerSymbol];
 }
 
+/** Cuts the way from a handle that is closed to its owner. */
+export function forgetOwner(handle: object): void {
+  if (ownerOf(handle) !== undefined) (handle as Record<symbol, unknown>)[ownerSymbol!] = undefined;
+}
+
 /** `net.Socket.prototype[kReinitializeHandle](handle)`: gives a socket a handle, as `connect` does with a fresh one. */
 export const reinitializeHandle: symbol = find(
   symbolOf(net.Socket.prototype, 'kReinitializeHandle'),

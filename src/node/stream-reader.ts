@@ -46,7 +46,7 @@ export class StreamReader {
     this.#tcb = tcb;
   }
 
-  set tcb(tcb: Tcb) {
+  set tcb(tcb: Tcb | undefined) {
     this.#tcb = tcb;
   }
 

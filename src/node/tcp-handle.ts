@@ -23,7 +23,14 @@ import {
   type StreamOwner,
   toAddress,
 } from './handle.ts';
-import { NativeStream, ownerOf, type Request, setNativeOnread, UV_ECANCELED } from './internals.ts';
+import {
+  forgetOwner,
+  NativeStream,
+  ownerOf,
+  type Request,
+  setNativeOnread,
+  UV_ECANCELED,
+} from './internals.ts';
 import type { Loop } from './loop.ts';
 import { type Onread, StreamReader } from './stream-reader.ts';
 import { StreamWriter } from './stream-writer.ts';
@@ -44,6 +51,10 @@ export class TcpHandle extends NativeStream implements TcpUser, StreamOwner, Clo
   onconnection: Onconnection | undefined;
   /** Set by what accepts for an HTTP server, whose parser is to read in JavaScript: the first to ask is that server. */
   plain = false;
+  /** Links of the ground's roster of open handles. */
+  roster: Closable['roster'];
+  older: Closable | undefined;
+  newer: Closable | undefined;
   readonly context = new Context('TAPTCP');
   readonly #ground: Ground;
   readonly #anchor: Anchor;
@@ -422,6 +433,9 @@ export class TcpHandle extends NativeStream implements TcpUser, StreamOwner, Clo
     this.#closed = undefined;
     if (closed !== undefined) this.context.run(closed, this);
     this.context.destroy();
+    // V8 keeps what C++ knows of until the next full collection. Let that be the bare handle, and not a connection with it.
+    this.#tcb = this.#reader.tcb = this.#writer.tcb = undefined;
+    forgetOwner(this);
   }
 
   // ---- what the two halves ask

@@ -17,7 +17,7 @@ import {
   type UdpUser,
 } from '../udp/udp.ts';
 import { errnoOf } from './errors.ts';
-import { Anchor, Context, fillName, type Ground, type SockName, toAddress } from './handle.ts';
+import { Anchor, type Closable, Context, fillName, type Ground, type SockName, toAddress } from './handle.ts';
 import { type DatagramHandle, ownerOf, type Request, UV_ECANCELED } from './internals.ts';
 
 /** bind's flags. */
@@ -46,11 +46,15 @@ interface Waiting {
   readonly port: number;
 }
 
-export class UdpHandle implements DatagramHandle, UdpUser {
+export class UdpHandle implements DatagramHandle, UdpUser, Closable {
   /** Set by dgram.Socket. */
   lookup: unknown;
   onmessage: Onmessage | undefined;
   onerror: unknown;
+  /** Links of the ground's roster of open handles. */
+  roster: Closable['roster'];
+  older: Closable | undefined;
+  newer: Closable | undefined;
 
   readonly #ground: Ground;
   readonly #family: Family;

@@ -128,10 +128,7 @@ function listening(listener: Listener, seg: Segment, used?: number): Verdict {
 function makeRoom(listener: Listener): void {
   if (listener.halfOpen.size < listener.tcp.config.halfOpenLimit) return;
   listener.tcp.counters.tcpListenDrops++;
-  for (const oldest of listener.halfOpen) {
-    destroy(oldest, 'ECONNABORTED');
-    return;
-  }
+  destroy(listener.halfOpen.oldest!, 'ECONNABORTED');
 }
 
 /** What a SYN tells: IRS, the window, and the options both sides will use. */
@@ -558,11 +555,9 @@ function enterTimeWait(tcb: Tcb): void {
   tcp.timeWait.add(tcb);
   notify(tcb, CLOSED);
   if (tcp.timeWait.size <= tcp.config.timeWaitLimit) return;
-  for (const oldest of tcp.timeWait) {
-    enter(oldest, 'CLOSED');
-    remove(tcp, oldest);
-    return;
-  }
+  const oldest = tcp.timeWait.oldest!;
+  enter(oldest, 'CLOSED');
+  remove(tcp, oldest);
 }
 
 function restartTimeWait(tcb: Tcb): void {

@@ -7,6 +7,7 @@ import { pseudoHeaderSum } from '../base/checksum.ts';
 import type { ErrorCode } from '../base/errors.ts';
 import type { Path } from '../base/ip.ts';
 import { PROTOCOL_TCP } from '../base/ip.ts';
+import { Roster } from '../base/roster.ts';
 import type { Slab } from '../base/slab.ts';
 import { type Micros, SECOND } from '../base/time.ts';
 import { createNewReno } from './newreno.ts';
@@ -175,7 +176,7 @@ export function listen(tcp: Tcp, request: ListenRequest): Listener | ErrorCode {
     family: local?.family ?? family,
     backlog: Math.min(Math.max(1, request.backlog), BACKLOG_LIMIT),
     options: { ...tcp.config.defaults, ...request.options },
-    halfOpen: new Set(),
+    halfOpen: new Roster(),
     ready: [],
     acceptable: request.acceptable,
     closed: false,

@@ -6,6 +6,7 @@
 import type { Address } from '../base/address.ts';
 import type { ErrorCode } from '../base/errors.ts';
 import type { Path } from '../base/ip.ts';
+import type { Member } from '../base/roster.ts';
 import { type Micros, NEVER } from '../base/time.ts';
 import { Timer } from '../base/timers.ts';
 import type { CongestionController } from './congestion.ts';
@@ -167,6 +168,10 @@ export interface Tcb {
   /** Key in the connection table, and the next with the same key. */
   readonly hash: number;
   nextInBucket: Tcb | undefined;
+  /** Links of the roster it is in: its listener's half-open connections, or those in TIME-WAIT. */
+  roster: Member<Tcb>['roster'];
+  older: Tcb | undefined;
+  newer: Tcb | undefined;
 
   path: Path;
   user: TcpUser | undefined;
@@ -286,6 +291,9 @@ export function createTcb(seed: TcbSeed): Tcb {
     remotePort: seed.remotePort,
     hash: seed.hash,
     nextInBucket: undefined,
+    roster: undefined,
+    older: undefined,
+    newer: undefined,
     path: seed.path,
     user: seed.user,
     listener: seed.listener,

@@ -12,6 +12,7 @@ import type { ErrorCode } from '../base/errors.ts';
 import type { IpError, IpOutput, Path, SendOptions } from '../base/ip.ts';
 import type { Packet } from '../base/packet.ts';
 import { below, type Random } from '../base/random.ts';
+import { Roster } from '../base/roster.ts';
 import { SlabPool } from '../base/slab.ts';
 import { MINUTE, type Micros, NEVER, SECOND } from '../base/time.ts';
 import type { TimerQueue } from '../base/timers.ts';
@@ -20,6 +21,7 @@ import { createIsn, type Isn } from './isn.ts';
 import { createReceivePool, type ReceivePool } from './receive-pool.ts';
 import { createSegment, type Segment } from './segment.ts';
 import type { SendPools } from './send-buffer.ts';
+import { ConnectionTable } from './table.ts';
 import {
   CLOSED,
   CONNECTED,
@@ -65,7 +67,7 @@ export interface Listener {
   readonly backlog: number;
   readonly options: TcpOptions;
   /** In SYN-RECEIVED, oldest first. */
-  readonly halfOpen: Set<Tcb>;
+  readonly halfOpen: Roster<Tcb>;
   /** ESTABLISHED (or beyond) and waiting for accept. */
   readonly ready: Tcb[];
   acceptable: (listener: Listener) => void;
@@ -133,11 +135,11 @@ export interface Tcp {
   readonly isn: Isn;
   /** The time of the current round. */
   now: Micros;
-  readonly connections: Map<number, Tcb>;
+  readonly connections: ConnectionTable;
   count: number;
   readonly listeners: Map<number, Listener[]>;
   /** In order of entry: the first is the oldest. */
-  readonly timeWait: Set<Tcb>;
+  readonly timeWait: Roster<Tcb>;
   /** Connections that output has to visit; connections and listeners with events to deliver; resets to send. */
   outgoing: Tcb[];
   eventful: Tcb[];
@@ -182,10 +184,10 @@ export function createTcp(needs: TcpNeeds): Tcp {
     trace: needs.trace,
     isn: createIsn(needs.random),
     now: needs.now,
-    connections: new Map(),
+    connections: new ConnectionTable(),
     count: 0,
     listeners: new Map(),
-    timeWait: new Set(),
+    timeWait: new Roster(),
     outgoing: [],
     eventful: [],
     eventfulListeners: [],
@@ -227,10 +229,8 @@ export function currentlyEstablished(tcp: Tcp): number {
   return n;
 }
 
-export function* allConnections(tcp: Tcp): Generator<Tcb> {
-  for (let tcb of tcp.connections.values() as Iterable<Tcb | undefined>) {
-    for (; tcb !== undefined; tcb = tcb.nextInBucket) yield tcb;
-  }
+export function allConnections(tcp: Tcp): Iterable<Tcb> {
+  return tcp.connections.values();
 }
 
 // ---- four-tuples
@@ -322,35 +322,19 @@ export function find(
 }
 
 export function insert(tcp: Tcp, tcb: Tcb): void {
-  tcb.nextInBucket = tcp.connections.get(tcb.hash);
-  tcp.connections.set(tcb.hash, tcb);
+  tcp.connections.insert(tcb);
   tcp.count++;
 }
 
 /** Takes a connection out of the table and lets go of everything it held. It is CLOSED: it is no more. */
 export function remove(tcp: Tcp, tcb: Tcb): void {
-  unlink(tcp, tcb);
+  if (tcp.connections.delete(tcb)) tcp.count--;
   tcp.timers.remove(tcb.timer);
   const { at } = tcb;
   at.retransmit = at.persist = at.delayedAck = at.keepAlive = at.timeWait = NEVER;
   tcp.timeWait.delete(tcb);
   tcb.listener?.halfOpen.delete(tcb);
   if (tcp.last === tcb) tcp.last = undefined;
-}
-
-function unlink(tcp: Tcp, tcb: Tcb): void {
-  let at = tcp.connections.get(tcb.hash);
-  if (at === tcb) {
-    if (tcb.nextInBucket === undefined) tcp.connections.delete(tcb.hash);
-    else tcp.connections.set(tcb.hash, tcb.nextInBucket);
-    tcp.count--;
-  } else {
-    while (at !== undefined && at.nextInBucket !== tcb) at = at.nextInBucket;
-    if (at === undefined) return;
-    at.nextInBucket = tcb.nextInBucket;
-    tcp.count--;
-  }
-  tcb.nextInBucket = undefined;
 }
 
 // ---- listeners and ports

@@ -112,10 +112,8 @@ class Watch {
 
   look(): void {
     for (const side of [this.#pair.client, this.#pair.server]) {
-      for (let tcb of side.tcp.connections.values() as Iterable<Tcb | undefined>) {
-        for (; tcb !== undefined; tcb = tcb.nextInBucket) {
-          if (tcb.state !== 'SYN-SENT' && tcb.state !== 'SYN-RECEIVED') this.#check(tcb, side);
-        }
+      for (const tcb of side.tcp.connections.values()) {
+        if (tcb.state !== 'SYN-SENT' && tcb.state !== 'SYN-RECEIVED') this.#check(tcb, side);
       }
     }
   }
