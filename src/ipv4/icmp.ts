@@ -44,6 +44,7 @@ import type { Ipv4Needs } from './needs.ts';
 import type { Ipv4Output } from './output.ts';
 import type { Ipv4Path } from './path.ts';
 import { type PathMtuTable, plateauBelow } from './pmtu.ts';
+import { quote } from './quote.ts';
 
 /** RFC 1812 4.3.2.3: as much of the packet as fits without the error exceeding 576 bytes. Also what keeps CVE-2018-4407 out. */
 export const MAX_QUOTE = MIN_REASSEMBLY - HEADER_LENGTH - ICMP_HEADER_LENGTH;
@@ -149,7 +150,7 @@ export class Icmp implements Transport {
     const frame = path.interface.frame();
     const at = frame.put(ICMP_HEADER_LENGTH);
     writeIcmp(frame.view, at, type, code, rest);
-    frame.copyIn(bytes, network, quoted);
+    quote(frame, packet, quoted);
     sealIcmp(frame.view, at, frame.tail);
     const { trace } = this.#needs;
     if (trace.on) trace.note(`ICMP error type ${type} code ${code} to ${source}`);

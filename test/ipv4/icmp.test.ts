@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { fold, pseudoHeaderSum } from '../../src/base/checksum.ts';
 import { PROTOCOL_ICMP } from '../../src/base/ip.ts';
 import { BROADCAST, makeFrames } from '../../src/base/packet.ts';
 import { MINUTE, SECOND } from '../../src/base/time.ts';
@@ -227,6 +228,29 @@ describe('RFC 1122 3.2.2, RFC 1812 4.3: complaining', () => {
         expect(sent!.bytes[1]).toBe(0);
       }),
     );
+  });
+
+  it('quotes a packet as a wire would have had it: a checksum that was left to hardware is completed', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: 1400 }), fc.integer(), (length, seed) => {
+        const data = counting(length).map((byte) => (byte * seed) & 255);
+        const whole = udpDatagram(4000, 4001, data);
+        const pending = whole.slice();
+        // As the kernel leaves it: the sum of the pseudo-header.
+        viewOf(pending).setUint16(26, fold(pseudoHeaderSum(addr(PEER), addr(OURS), 17, 8 + length)));
+        const host = new TestHost();
+        host.receive(pending, { trusted: true });
+        const [sent] = host.eth.take();
+        expect(isSound(sent!.bytes)).toBe(true);
+        expect(sent!.bytes.slice(28)).toEqual(whole.slice(0, Math.min(28 + length, MAX_QUOTE)));
+      }),
+    );
+    // RFC 768: none is none.
+    const none = udpDatagram(4000, 4001, counting(5));
+    viewOf(none).setUint16(26, 0);
+    const host = new TestHost();
+    host.receive(none, { trusted: true });
+    expect(host.eth.take()[0]!.bytes.slice(28)).toEqual(none);
   });
 
   it('says nothing about ICMP errors, later fragments, groups, link broadcasts and nobody', () => {
