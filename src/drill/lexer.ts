@@ -23,82 +23,67 @@ export interface Token {
   readonly to: number;
 }
 
-const SPACE = /[ \t\r\n\f\v]+/y;
-const LINE_COMMENT = /\/\/[^\n]*/y;
-const BLOCK_COMMENT = /\/\*[\s\S]*?\*\//y;
-const CODE = /%\{([\s\S]*?)\}%/y;
-const COMMAND = /`((?:\\[\s\S]|[^`\\])*)`/y;
-const STRING = /"((?:\\[\s\S]|[^"\\])*)"/y;
-/** `--name=value` on a line of its own; the value may be quoted. */
-const OPTION = /--([A-Za-z0-9_]+)(?:[ \t]*=[ \t]*("(?:\\.|[^"\n])*"|`[^`]*`|[^\s]*))?/y;
-const HEX = /0[xX][0-9a-fA-F]+(?![A-Za-z0-9_])/y;
-/** Not the start of an ellipsis: `0...0.2` is 0, then `...`, then 0.2. */
-const FLOAT = /-?[0-9]*\.[0-9]+(?![A-Za-z0-9_])/y;
-const IP_V4 = /[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+/y;
-const INTEGER = /-?[0-9]+(?![A-Za-z0-9_])/y;
-const WORD = /[A-Za-z0-9_]+/y;
-const ELLIPSIS = /\.\.\./y;
+const SKIPPED = /[ \t\r\n\f\v]+|\/\/[^\n]*|\/\*[\s\S]*?\*\//y;
+
+/** What tokens look like. The first that fits counts; its group, if it has one, is the text without the quotes. */
+const RULES: readonly (readonly [Token['kind'], RegExp])[] = [
+  ['code', /%\{([\s\S]*?)\}%/y],
+  ['command', /`((?:\\[\s\S]|[^`\\])*)`/y],
+  ['string', /"((?:\\[\s\S]|[^"\\])*)"/y],
+  // `--name=value` on a line of its own; the value may be quoted.
+  ['option', /--([A-Za-z0-9_]+(?:[ \t]*=[ \t]*(?:"(?:\\.|[^"\n])*"|`[^`]*`|[^\s]*))?)/y],
+  ['ellipsis', /\.\.\./y],
+  ['integer', /0[xX][0-9a-fA-F]+(?![A-Za-z0-9_])/y],
+  // An IPv4 address.
+  ['word', /[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+/y],
+  // Not the start of an ellipsis: `0...0.2` is 0, then `...`, then 0.2.
+  ['float', /-?[0-9]*\.[0-9]+(?![A-Za-z0-9_])/y],
+  ['integer', /-?[0-9]+(?![A-Za-z0-9_])/y],
+  ['word', /[A-Za-z0-9_]+/y],
+];
 
 /** All tokens of `source`, the last of kind `end`. Throws {@link ScriptError} for what never closes. */
 export function tokenize(source: string): Token[] {
   const tokens: Token[] = [];
   let at = 0;
   let line = 1;
-  const match = (pattern: RegExp): RegExpExecArray | null => {
-    pattern.lastIndex = at;
-    return pattern.exec(source);
-  };
   const pass = (text: string): void => {
     for (let i = text.indexOf('\n'); i >= 0; i = text.indexOf('\n', i + 1)) line++;
     at += text.length;
   };
-  const take = (kind: Token['kind'], whole: string, text: string, value = 0): void => {
-    tokens.push({ kind, text, value, line, from: at, to: at + whole.length });
-    pass(whole);
-  };
   while (at < source.length) {
-    const skipped = match(SPACE) ?? match(LINE_COMMENT) ?? match(BLOCK_COMMENT);
+    SKIPPED.lastIndex = at;
+    const skipped = SKIPPED.exec(source);
     if (skipped !== null) {
       pass(skipped[0]);
       continue;
     }
-    let m = match(CODE);
-    if (m !== null) {
-      take('code', m[0], m[1]!);
-    } else if ((m = match(COMMAND)) !== null) {
-      take('command', m[0], m[1]!);
-    } else if ((m = match(STRING)) !== null) {
-      take('string', m[0], unescape(m[1]!));
-    } else if ((m = match(OPTION)) !== null) {
-      take('option', m[0], m[0].slice(2));
-    } else if ((m = match(ELLIPSIS)) !== null) {
-      take('ellipsis', m[0], m[0]);
-    } else if ((m = match(HEX)) !== null) {
-      take('integer', m[0], m[0], Number.parseInt(m[0], 16));
-    } else if ((m = match(IP_V4)) !== null) {
-      take('word', m[0], m[0]);
-    } else if ((m = match(FLOAT)) !== null) {
-      take('float', m[0], m[0], Number(m[0]));
-    } else if ((m = match(INTEGER)) !== null) {
-      take('integer', m[0], m[0], Number(m[0]));
-    } else if ((m = match(WORD)) !== null) {
-      take('word', m[0], m[0]);
-    } else {
-      const c = source[at]!;
-      if (c === '`' || c === '"' || source.startsWith('%{', at) || source.startsWith('/*', at)) {
-        throw new ScriptError(`${c === '/' || c === '%' ? source.slice(at, at + 2) : c} never closes`, line);
-      }
-      take('mark', c, c);
-    }
+    const [kind, whole, inner] = tokenAt(source, at, line);
+    const text = kind === 'string' ? unescapeC(inner) : inner;
+    const value = kind === 'integer' || kind === 'float' ? Number(whole) : 0;
+    tokens.push({ kind, text, value, line, from: at, to: at + whole.length });
+    pass(whole);
   }
-  tokens.push({ kind: 'end', text: 'end of the script', value: 0, line, from: at, to: at });
+  tokens.push({ kind: 'end', text: 'the end of the script', value: 0, line, from: at, to: at });
   return tokens;
+}
+
+function tokenAt(source: string, at: number, line: number): [Token['kind'], string, string] {
+  for (const [kind, pattern] of RULES) {
+    pattern.lastIndex = at;
+    const m = pattern.exec(source);
+    if (m !== null) return [kind, m[0], m[1] ?? m[0]];
+  }
+  for (const opening of ['`', '"', '%{', '/*']) {
+    if (source.startsWith(opening, at)) throw new ScriptError(`${opening} never closes`, line);
+  }
+  return ['mark', source[at]!, source[at]!];
 }
 
 const ESCAPES: Readonly<Record<string, string>> = { n: '\n', t: '\t', r: '\r', '0': '\0' };
 
 /** C's escapes: `\n`, `\x41`, `\"`. */
-function unescape(text: string): string {
+function unescapeC(text: string): string {
   return text.replace(/\\(x[0-9a-fA-F]{1,2}|[\s\S])/g, (_, e: string) =>
     e.length > 1 ? String.fromCharCode(Number.parseInt(e.slice(1), 16)) : (ESCAPES[e] ?? e),
   );

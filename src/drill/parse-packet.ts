@@ -1,24 +1,8 @@
 // Reads the packets of a script: `< [ect0] P. 1:1001(1000) ack 1 win 257 <nop,nop,TS val 2 ecr 1>`, UDP and ICMP.
 
-import * as tcp from '../tcp/header.ts';
 import type { Cursor } from './cursor.ts';
+import { FLAG_LETTERS } from './flags.ts';
 import type { IcmpSpec, IpSpec, Loose, PacketSpec, TcpOptionSpec, TcpSpec } from './script.ts';
-
-/** Accurate ECN's bit, beside CWR in the byte before (RFC 9768 3.1). */
-export const AE = 0x100;
-
-/** The letters of the control bits. */
-export const FLAG_LETTERS: Readonly<Record<string, number>> = {
-  F: tcp.FIN,
-  S: tcp.SYN,
-  R: tcp.RST,
-  P: tcp.PSH,
-  '.': tcp.ACK,
-  U: tcp.URG,
-  E: tcp.ECE,
-  W: tcp.CWR,
-  A: AE,
-};
 
 const ECN_NAMES = ['noecn', 'ect0', 'ect1', 'ect01', 'ce'] as const;
 
