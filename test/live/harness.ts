@@ -100,9 +100,15 @@ export function outcomeOf(child: ChildProcess): Promise<Outcome> {
   });
 }
 
+/** A line of tshark for each frame of a large capture: Node's own limit is a megabyte. */
+const MOST_OUTPUT = 256 << 20;
+
 /** Runs a command and throws unless its status is 0. */
 export function check(command: string, args: readonly string[]): Outcome {
-  const { status, stdout, stderr, error } = spawnSync(command, args, { encoding: 'utf8' });
+  const { status, stdout, stderr, error } = spawnSync(command, args, {
+    encoding: 'utf8',
+    maxBuffer: MOST_OUTPUT,
+  });
   if (error !== undefined) throw error;
   if (status !== 0) throw new Error(`${command} ${args.join(' ')}: status ${status}: ${stderr || stdout}`);
   return { status, stdout, stderr };
