@@ -67,6 +67,7 @@ export function judge(bytes: Uint8Array, self: Self): Answer {
 
 function judgeArp(bytes: Uint8Array, view: DataView, at: number, self: Self): Answer {
   must(view.getUint32(at) === 0x0001_0800 && view.getUint16(at + 4) === 0x0604, 'ARP for something else');
+  must(bytes.length === 60, `an ARP frame of ${bytes.length} bytes`);
   for (let i = at + 28; i < bytes.length; i++) must(bytes[i] === 0, 'ARP padding is not zero');
   must(
     bytes.subarray(at + 8, at + 14).every((b, i) => b === self.mac[i]),

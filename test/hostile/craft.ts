@@ -15,8 +15,11 @@ export function mac(last: number): Bytes {
   return Uint8Array.of(2, 0, 0, 0, 0, last);
 }
 
-export function bytes(length: number, value: (i: number) => number = (i) => (i * 7 + 3) & 255): Bytes {
-  return Uint8Array.from({ length }, (_, i) => value(i));
+export function bytes(length: number, value?: (i: number) => number): Bytes {
+  const b = new Uint8Array(length);
+  if (value === undefined) for (let i = 0; i < length; i++) b[i] = i * 7 + 3;
+  else for (let i = 0; i < length; i++) b[i] = value(i);
+  return b;
 }
 
 export function concat(...parts: readonly Uint8Array[]): Bytes {
