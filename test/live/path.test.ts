@@ -201,7 +201,7 @@ describeLive('the path', ['ping', 'arping', 'tshark', 'nc'], () => {
       middle.run('ip', 'addr', 'add', '10.8.0.2/24', 'dev', 'west');
       middle.run('ip', 'addr', 'add', '10.9.0.1/24', 'dev', 'east');
       far.run('ip', 'addr', 'add', '10.9.0.2/24', 'dev', 'west');
-      for (const router of [near, middle]) router.run('sysctl', '-q', '-w', 'net.ipv4.ip_forward=1');
+      for (const router of [near, middle]) router.run('sh', '-c', 'echo 1 > /proc/sys/net/ipv4/ip_forward');
       near.run('ip', 'route', 'add', '10.9.0.0/24', 'via', '10.8.0.2');
       middle.run('ip', 'route', 'add', '10.7.0.0/24', 'via', '10.8.0.1');
       far.run('ip', 'route', 'add', 'default', 'via', '10.9.0.1');

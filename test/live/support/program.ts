@@ -33,6 +33,8 @@ export interface UpWishes {
   readonly capture?: string;
   /** Instead of `--netns` and `--host-ip`: the kernel's side is set up already. */
   readonly bare?: boolean;
+  /** The program, unless it is that of this repository. */
+  readonly main?: string;
   /** What stands before `node` on the command line, such as setpriv. */
   readonly prefix?: readonly string[];
 }
@@ -49,8 +51,8 @@ export class Up {
   #rest = '';
 
   private constructor(space: Namespace, wishes: UpWishes) {
-    const { mtu, offload = true, capture, bare = false, prefix = [] } = wishes;
-    const args = [MAIN, 'up', '--json', '--tap', TAP, '--ip', `${OURS}/24`];
+    const { mtu, offload = true, capture, bare = false, main = MAIN, prefix = [] } = wishes;
+    const args = [main, 'up', '--json', '--tap', TAP, '--ip', `${OURS}/24`];
     if (!bare) args.push('--host-ip', `${THEIRS}/24`);
     if (mtu !== undefined) args.push('--mtu', String(mtu));
     if (!offload) args.push('--no-offload');
