@@ -32,9 +32,10 @@ export interface Profile {
   readonly roundsToSegments: boolean;
   /** How long an ACK waits for company; 0: never. */
   readonly delayedAck: Micros;
+  /** Every second segment is acknowledged, small ones too (FreeBSD). */
+  readonly countsSmallSegments: boolean;
   readonly msl: Micros;
   readonly keepAlive: { readonly idle: Micros; readonly interval: Micros; readonly count: number };
-  /** SO_ERROR says what TCP's user was told; Linux tells a connect() refused by a reset the same way. */
   readonly ephemeral: readonly [number, number];
 }
 
@@ -52,6 +53,7 @@ const LINUX: Profile = {
   roundsToSegments: false,
   // A connection begins in quick-ACK mode, and scripts are short.
   delayedAck: 0,
+  countsSmallSegments: false,
   msl: 30 * SECOND,
   keepAlive: { idle: 7200 * SECOND, interval: 75 * SECOND, count: 9 },
   ephemeral: [32_768, 60_999],
@@ -66,6 +68,7 @@ const FREEBSD: Profile = {
   doublesBuffers: false,
   roundsToSegments: true,
   delayedAck: 40 * MILLISECOND,
+  countsSmallSegments: true,
   msl: 30 * SECOND,
   keepAlive: { idle: 7200 * SECOND, interval: 75 * SECOND, count: 8 },
   ephemeral: [49_152, 65_535],

@@ -443,14 +443,14 @@ function follows(next: WireTcp, before: WireTcp): boolean {
 }
 
 function tcpConfig(profile: Profile): Partial<TcpConfig> {
-  const { receiveBuffer, sendBuffer, keepAlive, msl, ephemeral } = profile;
+  const { receiveBuffer, sendBuffer, keepAlive, msl, ephemeral, delayedAck, countsSmallSegments } = profile;
   const defaults = {
     ...DEFAULT_OPTIONS,
     receiveBufferLimit: receiveBuffer,
     sendBufferLimit: sendBuffer,
     keepAlive: { enabled: false, ...keepAlive },
   };
-  return { defaults, msl, ephemeral };
+  return { defaults, msl, ephemeral, delayedAck, countsSmallSegments };
 }
 
 const ECN_BITS = { noecn: 0, ect1: 1, ect0: 2, ect01: 2, ce: 3 } as const;

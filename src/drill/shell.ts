@@ -83,6 +83,7 @@ function echo(line: string, needs: ShellNeeds): boolean {
 const FIXED: Readonly<Record<string, string>> = {
   'net.inet.tcp.rfc1323': '1',
   'net.inet.tcp.blackhole': '0',
+  'net.inet.tcp.drop_synfin': '1',
   'net.inet.tcp.sack.enable': '1',
   'net.inet.tcp.ecn.enable': '2',
   'net.inet.tcp.rexmit_initial': '1000',
@@ -112,7 +113,6 @@ const FIXED: Readonly<Record<string, string>> = {
 const IGNORED = new Set([
   'net.inet.tcp.hostcache.purgenow',
   'net.inet.tcp.hostcache.purge',
-  'net.inet.tcp.drop_synfin',
   'net.inet.tcp.functions_default',
   'kern.ipc.maxsockbuf',
   'net.ipv4.tcp_no_metrics_save',

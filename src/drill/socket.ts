@@ -176,8 +176,13 @@ export class TcpSocket implements Socket, TcpUser {
 
   #opened(): void {
     this.isConnected = true;
+    this.round();
+  }
+
+  /** FreeBSD: once the peer's SYN has told the segment size, the receive buffer is made a whole number of segments. */
+  round(): void {
     const { tcb, profile } = this;
-    if (tcb === undefined || !profile.roundsToSegments) return;
+    if (tcb === undefined || tcb.state === 'SYN-SENT' || !profile.roundsToSegments) return;
     const mss = tcb.snd.mss;
     tcb.options.receiveBufferLimit = Math.ceil(tcb.options.receiveBufferLimit / mss) * mss;
   }

@@ -71,6 +71,7 @@ function setDatagramOption(socket: DatagramSocket, name: string, n: number): Out
 
 /** The settings a stream socket works with now: its connection's, its listener's, or those it will open with. */
 function settingsOf(socket: TcpSocket): TcpOptions {
+  socket.round();
   return socket.tcb?.options ?? socket.listener?.options ?? socket.options;
 }
 

@@ -2,7 +2,7 @@
 
 import type { Verdict } from '../base/drop.ts';
 import { type Packet, UNICAST } from '../base/packet.ts';
-import { MILLISECOND, NEVER, SECOND } from '../base/time.ts';
+import { NEVER, SECOND } from '../base/time.ts';
 import { acknowledge, setWindow } from './acks.ts';
 import { closeHalf, destroy, makeConnection, ORPHAN_FIN_WAIT_2, resetPeer } from './calls.ts';
 import { challenge } from './challenge.ts';
@@ -10,6 +10,7 @@ import { FIN, SYN } from './header.ts';
 import {
   ADVANCED,
   clear as clearReceiveBuffer,
+  DUPLICATE,
   dataEnd,
   FILLED,
   insert as insertBytes,
@@ -35,8 +36,6 @@ import {
 import { findForPacket, findListener, type Listener, oweReset, remove, type Tcp } from './tcp.ts';
 import { DEFAULT_MSS_V4, DEFAULT_MSS_V6, LEAST_MSS, receiveMss, sendMss, windowScaleFor } from './window.ts';
 
-/** Delayed ACKs wait this long (MUST-40: less than half a second; Linux's TCP_DELACK_MIN). */
-const DELAYED_ACK = 40 * MILLISECOND;
 /** RFC 7323 5.5: a TS.Recent older than 24 days says nothing any more. */
 const TS_RECENT_LIFE = 24 * 24 * 3600 * SECOND;
 
@@ -79,6 +78,7 @@ function answerWithReset(tcp: Tcp, seg: Segment, note: string): void {
     remotePort: seg.sourcePort,
     seq: isAck(seg) ? seg.ack : 0,
     ack: isAck(seg) ? -1 : seq.add(seg.seq, seg.len),
+    timestamps: undefined,
     note,
   });
 }
@@ -266,7 +266,16 @@ function checkSequence(tcb: Tcb, seg: Segment): Verdict {
     if (!isRst(seg)) answerUnacceptable(tcb, seg);
     return seq.lt(seg.seq, tcb.receiveBuffer.nxt) ? 'old duplicate' : 'out of window';
   }
-  // R3: the timestamp of a segment that holds the left edge is the one to echo (RFC 7323 4.3).
+  tcb.lastReceived = tcb.tcp.now;
+  return undefined;
+}
+
+/**
+ * R3: the timestamp of a segment that holds the left edge is the one to echo (RFC 7323 4.3). Looked at only once the ACK field
+ * has been found good: a blind guess into the window must not raise TS.Recent and so make PAWS refuse the true peer
+ * (RFC 5961 5.2 keeps such a segment from everything else too).
+ */
+function noteTimestamp(tcb: Tcb, seg: Segment): void {
   const { ts } = tcb;
   if (
     ts.on &&
@@ -277,8 +286,6 @@ function checkSequence(tcb: Tcb, seg: Segment): Verdict {
     ts.recent = seg.options.tsval;
     ts.recentAt = tcb.tcp.now;
   }
-  tcb.lastReceived = tcb.tcp.now;
-  return undefined;
 }
 
 /** Leaves of a segment what follows its SYN: in a simultaneous open the ACK is the news (Figure 8), else data or a FIN may be. */
@@ -399,6 +406,7 @@ function checkAck(tcb: Tcb, seg: Segment): Verdict {
   }
   const verdict = acknowledge(tcb, seg);
   if (verdict !== undefined) return verdict;
+  noteTimestamp(tcb, seg);
   if (tcb.finAcked) afterFinAcked(tcb);
   return undefined;
 }
@@ -496,20 +504,27 @@ function takeText(tcb: Tcb, seg: Segment): void {
     const fresh = seq.sub(rb.nxt, before);
     tcb.stats.bytesIn += fresh;
     rcv.unacked += fresh;
+    rcv.unackedSegments++;
     if (rcv.urgent && seq.geq(rb.nxt, rcv.up)) rcv.urgent = false;
     if (had === 0 || rb.readable > had) notify(tcb, READABLE);
   }
-  if ((what & (OUT_OF_ORDER | FILLED)) !== 0) {
-    // RFC 5681 4.2: out-of-order data, and what fills a gap, is acknowledged at once.
+  if ((what & (OUT_OF_ORDER | FILLED | DUPLICATE)) !== 0) {
+    // RFC 5681 4.2: out-of-order data, and what fills a gap, is acknowledged at once; and what came twice, so that the D-SACK
+    // tells the sender while it can still undo what it took for a loss (RFC 2883 4).
     if ((what & OUT_OF_ORDER) !== 0) tcp.counters.tcpOutOfOrderSegs++;
     ackNow(tcb);
-  } else if ((what & ADVANCED) === 0 || rcv.unacked >= 2 * rcv.mss) {
-    // SHLD-19: at least every second full-sized segment.
+  } else if ((what & ADVANCED) === 0 || isAckDue(tcb)) {
     ackNow(tcb);
   } else if (tcb.at.delayedAck === NEVER) {
     // SHLD-18
-    arm(tcb, 'delayedAck', tcp.now + DELAYED_ACK);
+    arm(tcb, 'delayedAck', tcp.now + tcp.config.delayedAck);
   }
+}
+
+/** SHLD-19: at least every second full-sized segment. Some acknowledge every second one whatever its size, some every one. */
+function isAckDue({ rcv, tcp: { config } }: Tcb): boolean {
+  if (rcv.unacked >= 2 * rcv.mss || config.delayedAck === 0) return true;
+  return config.countsSmallSegments && rcv.unackedSegments >= 2;
 }
 
 /** Remembers where the stream ends. A FIN that contradicts an earlier one, or data that is held, is ignored (hostile 104). */

@@ -10,6 +10,7 @@ import { PROTOCOL_TCP } from '../base/ip.ts';
 import { Roster } from '../base/roster.ts';
 import type { Slab } from '../base/slab.ts';
 import { type Micros, SECOND } from '../base/time.ts';
+import { timestampNow } from './acks.ts';
 import { createNewReno } from './newreno.ts';
 import { clear as clearReceiveBuffer, createReceiveBuffer, read, readInto } from './receive-buffer.ts';
 import { pipe } from './recovery.ts';
@@ -331,6 +332,7 @@ export function resetPeer(tcb: Tcb, note: string): void {
     remotePort: tcb.remotePort,
     seq: tcb.snd.nxt,
     ack: tcb.receiveBuffer.nxt,
+    timestamps: tcb.ts.on ? [timestampNow(tcb), tcb.ts.recent] : undefined,
     note,
   });
 }

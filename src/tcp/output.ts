@@ -344,6 +344,7 @@ function emit(
   // carry SACK.
   if (length === 0 || receiveBuffer.outOfOrder === undefined) tcb.ackNow = false;
   tcb.rcv.unacked = 0;
+  tcb.rcv.unackedSegments = 0;
   disarm(tcb, 'delayedAck');
   if (length > 0 || (bits & FIN) !== 0) tcb.lastSent = tcp.now;
   tcb.stats.bytesOut += sent;
@@ -397,13 +398,15 @@ function sendReset(tcp: Tcp, path: Path, reset: Reset): void {
   const frame = path.interface.frame();
   const { view } = frame;
   const at = frame.put(TCP_HEADER);
+  const { timestamps } = reset;
+  if (timestamps !== undefined) {
+    writeTimestamps(view, frame.put(TIMESTAMPS_LENGTH), timestamps[0], timestamps[1]);
+  }
+  const length = frame.tail - at;
   const flags = reset.ack < 0 ? RST : RST | ACK;
   const ack = Math.max(0, reset.ack);
-  writeHeader(view, at, reset.localPort, reset.remotePort, reset.seq, ack, TCP_HEADER, flags, 0);
-  view.setUint16(
-    at + CHECKSUM_AT,
-    fold(pseudoHeaderSum(reset.local, reset.remote, PROTOCOL_TCP, TCP_HEADER)),
-  );
+  writeHeader(view, at, reset.localPort, reset.remotePort, reset.seq, ack, length, flags, 0);
+  view.setUint16(at + CHECKSUM_AT, fold(pseudoHeaderSum(reset.local, reset.remote, PROTOCOL_TCP, length)));
   frame.checksumStart = at;
   frame.checksumOffset = CHECKSUM_AT;
   if (tcp.trace.on) frame.note = reset.note;

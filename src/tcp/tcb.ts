@@ -64,8 +64,9 @@ export interface ReceiveVariables {
   /** Urgent pointer as a sequence number, and whether one is outstanding. */
   up: number;
   urgent: boolean;
-  /** Bytes that arrived in order and are not yet acknowledged. */
+  /** Bytes that arrived in order and are not yet acknowledged, and the segments they came in. */
   unacked: number;
+  unackedSegments: number;
 }
 
 /** Timestamps option (RFC 7323 3, 4, 5). */
@@ -313,7 +314,7 @@ export function createTcb(seed: TcbSeed): Tcb {
       small: iss,
       up: iss,
     },
-    rcv: { edge: 0, scale: 0, mss: 536, up: 0, urgent: false, unacked: 0 },
+    rcv: { edge: 0, scale: 0, mss: 536, up: 0, urgent: false, unacked: 0, unackedSegments: 0 },
     ts: { on: false, recent: 0, recentAt: 0, lastAckSent: 0, offset: seed.tsOffset },
     sackOn: false,
     sendBuffer: seed.sendBuffer,

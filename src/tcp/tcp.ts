@@ -14,7 +14,7 @@ import type { Packet } from '../base/packet.ts';
 import { below, type Random } from '../base/random.ts';
 import { Roster } from '../base/roster.ts';
 import { SlabPool } from '../base/slab.ts';
-import { MINUTE, type Micros, NEVER, SECOND } from '../base/time.ts';
+import { MILLISECOND, MINUTE, type Micros, NEVER, SECOND } from '../base/time.ts';
 import type { TimerQueue } from '../base/timers.ts';
 import type { Trace } from '../base/trace.ts';
 import { createIsn, type Isn } from './isn.ts';
@@ -85,6 +85,8 @@ export interface Reset {
   readonly seq: number;
   /** Acknowledgment number; -1 for a reset without ACK. */
   readonly ack: number;
+  /** TSval and TSecr, when the connection used timestamps: RFC 7323 3.2, they SHOULD be in its RST too. */
+  readonly timestamps: readonly [number, number] | undefined;
   readonly note: string;
 }
 
@@ -101,6 +103,10 @@ export interface TcpConfig {
   readonly ephemeral: readonly [number, number];
   /** Connections in all: beyond it SYNs are dropped. */
   readonly connectionLimit: number;
+  /** How long the ACK of data in order waits for company (MUST-40: less than half a second); 0: not at all. */
+  readonly delayedAck: Micros;
+  /** Acknowledge every second segment whatever its size, as the BSDs do, not only every second full-sized one (SHLD-19). */
+  readonly countsSmallSegments: boolean;
 }
 
 export const DEFAULT_OPTIONS: TcpOptions = {
@@ -123,6 +129,9 @@ export const DEFAULT_CONFIG: TcpConfig = {
   halfOpenLimit: 1_024,
   ephemeral: [32_768, 60_999],
   connectionLimit: 262_144,
+  // Linux's TCP_DELACK_MIN.
+  delayedAck: 40 * MILLISECOND,
+  countsSmallSegments: false,
 };
 
 /** The data of one TCP. Functions of this folder work on it; `stack.ts` makes it and drives it. */
