@@ -142,19 +142,19 @@ function takeSyn(tcb: Tcb, seg: Segment): void {
   const assumed = tcb.remote.family === 4 ? DEFAULT_MSS_V4 : DEFAULT_MSS_V6;
   snd.peerMss = offered.mss === 0 ? assumed : Math.max(offered.mss, LEAST_MSS);
   // RFC 7323 2.2: both sides or none.
-  if (offered.windowScale >= 0) {
+  if (offered.windowScale >= 0 && options.windowScaling) {
     snd.scale = offered.windowScale;
     rcv.scale = windowScaleFor(options.receiveBufferLimit);
   } else {
     snd.scale = 0;
     rcv.scale = 0;
   }
-  ts.on = offered.timestamps;
+  ts.on = offered.timestamps && options.timestamps;
   if (ts.on) {
     ts.recent = offered.tsval;
     ts.recentAt = tcb.tcp.now;
   }
-  tcb.sackOn = offered.sackPermitted;
+  tcb.sackOn = offered.sackPermitted && options.sack;
   rcv.mss = Math.min(receiveMss(tcb), DEFAULT_MSS_V4);
   // The window of our SYN is not scaled (RFC 7323 2.2).
   rcv.edge = seq.add(tcb.receiveBuffer.nxt, Math.min(65_535, options.receiveBufferLimit));

@@ -256,14 +256,15 @@ function sendSyn(tcb: Tcb): void {
   const { view } = frame;
   const at = frame.put(TCP_HEADER);
   let to = writeMss(view, frame.tail, receiveMss(tcb));
-  if (active || ts.on) {
-    to = active || tcb.sackOn ? writeSackPermitted(view, to) : writeNop(view, writeNop(view, to));
+  const sack = active ? options.sack : tcb.sackOn;
+  if (active ? options.timestamps : ts.on) {
+    to = sack ? writeSackPermitted(view, to) : writeNop(view, writeNop(view, to));
     // SACK-permitted fills the two bytes that the NOPs of the usual form would.
     to = writeTimestampsBare(view, to, timestampNow(tcb), ts.recent);
-  } else if (tcb.sackOn) {
+  } else if (sack) {
     to = writeNop(view, writeNop(view, writeSackPermitted(view, to)));
   }
-  if (active || rcv.scale > 0 || snd.scale > 0) {
+  if (active ? options.windowScaling : rcv.scale > 0 || snd.scale > 0) {
     to = writeWindowScale(
       view,
       writeNop(view, to),

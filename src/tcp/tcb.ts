@@ -129,6 +129,10 @@ export interface TcpOptions {
   receiveBufferLimit: number;
   /** Upper limit of both MSS values, 0 for none. */
   maxMss: number;
+  /** What our SYN offers and accepts: timestamps and window scaling (RFC 7323), SACK (RFC 2018). */
+  timestamps: boolean;
+  windowScaling: boolean;
+  sack: boolean;
 }
 
 /** Who owns a connection. Called only from `deliver`, never from within input, so every call is allowed in it. */

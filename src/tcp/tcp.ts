@@ -120,6 +120,9 @@ export const DEFAULT_OPTIONS: TcpOptions = {
   sendBufferLimit: 2 << 20,
   receiveBufferLimit: 2 << 20,
   maxMss: 0,
+  timestamps: true,
+  windowScaling: true,
+  sack: true,
 };
 
 export const DEFAULT_CONFIG: TcpConfig = {

@@ -3,7 +3,7 @@
 import { describe, expect, test } from 'vitest';
 import { MILLISECOND, SECOND } from '../../src/base/time.ts';
 import { abort } from '../../src/tcp/calls.ts';
-import { ACK, RST } from '../../src/tcp/header.ts';
+import { ACK, RST, SYN } from '../../src/tcp/header.ts';
 import type { Options } from '../../src/tcp/options.ts';
 import type { TcpConfig } from '../../src/tcp/tcp.ts';
 import { fromPeer, Pair, pattern, stamp } from './pair.ts';
@@ -69,6 +69,32 @@ describe('RFC 7323 3.2: a connection with timestamps', () => {
     expect(said[0]!.flags).toBe(RST | ACK);
     expect(said[0]!.options.timestamps).toBe(true);
     expect(said[0]!.options.tsecr).toBe(server.ts.recent);
+  });
+});
+
+describe('RFC 7323, RFC 2018: what a SYN offers is a setting', () => {
+  const OFF = { timestamps: false, windowScaling: false, sack: false };
+  const ON = {};
+  test.each([
+    ['neither side', OFF, OFF],
+    ['the opener', OFF, ON],
+    ['the listener', ON, OFF],
+  ])('%s has extensions switched off: none is used', (_, ours, theirs) => {
+    const pair = new Pair();
+    const syns: Options[] = [];
+    pair.filter = (_wire, { flags, options }) => {
+      if ((flags & SYN) !== 0) syns.push({ ...options });
+      return true;
+    };
+    const { client, server } = pair.connect(ours, theirs);
+    for (const tcb of [client, server]) {
+      expect(tcb.state).toBe('ESTABLISHED');
+      expect([tcb.ts.on, tcb.sackOn, tcb.snd.scale, tcb.rcv.scale]).toEqual([false, false, 0, 0]);
+    }
+    const [syn, answer] = syns;
+    expect(syn).toMatchObject({ timestamps: ours !== OFF, sackPermitted: ours !== OFF });
+    expect(syn!.windowScale >= 0).toBe(ours !== OFF);
+    expect(answer).toMatchObject({ timestamps: false, sackPermitted: false, windowScale: -1 });
   });
 });
 
