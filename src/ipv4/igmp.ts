@@ -8,7 +8,7 @@ import { type IpError, PROTOCOL_IGMP, type Transport } from '../base/ip.ts';
 import type { NetInterface } from '../base/netif.ts';
 import type { Packet } from '../base/packet.ts';
 import { below } from '../base/random.ts';
-import { type Micros, NEVER, SECOND } from '../base/time.ts';
+import { MINUTE, type Micros, NEVER, SECOND } from '../base/time.ts';
 import { Timer } from '../base/timers.ts';
 import type { IgmpCounters } from './counters.ts';
 import {
@@ -83,6 +83,9 @@ interface Membership {
   /** Falls back to a newer version. */
   readonly compatibility: Timer;
 }
+
+/** Longest time that an older querier is remembered after its last query: ten times what RFC 3376 8.12 comes to by default. */
+const MOST_OLDER_QUERIER: Micros = 45 * MINUTE;
 
 /** The group memberships of one host. */
 export class Igmp implements Transport {
@@ -277,7 +280,9 @@ export class Igmp implements Transport {
   /** RFC 3376 7.2.1: notes an older querier, for Robustness × Query Interval + one Query Response Interval (8.12). */
   #oldQuerier(membership: Membership, version: 1 | 2, group: number): void {
     const now = this.#needs.now;
-    const until = now + membership.robustness * membership.queryInterval + QUERY_RESPONSE_INTERVAL;
+    // Bounded: one forged query may claim an interval of hours, and old versions cannot filter sources.
+    const span = Math.min(membership.robustness * membership.queryInterval, MOST_OLDER_QUERIER);
+    const until = now + span + QUERY_RESPONSE_INTERVAL;
     if (version === 1) membership.v1Until = until;
     else if (group === 0) membership.v2Until = until;
     this.#settleVersion(membership, now);

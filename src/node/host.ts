@@ -146,7 +146,10 @@ export class Host extends EventEmitter<HostEvents> {
   }
 
   #configure(options: HostOptions, plan: HostPlan): void {
-    for (const cidr of plan.addresses) this.interface.addAddress(cidr, { probe: options.probe ?? false });
+    // RFC 5227 2.4 (c): addresses given by hand are defended for ever. Else two forged frames would take a server off its own.
+    for (const cidr of plan.addresses) {
+      this.interface.addAddress(cidr, { probe: options.probe ?? false, keep: true });
+    }
     if (plan.gateway === undefined) return;
     this.stack.routes.add({
       prefix: { address: ANY_V4, prefixLength: 0 },
