@@ -3,6 +3,7 @@
 import { arpingCommand } from './arping.ts';
 import type { MakeCommand } from './command.ts';
 import { dissectCommand } from './dissect.ts';
+import { drillCommand } from './drill.ts';
 import { getCommand } from './get.ts';
 import { ncCommand } from './nc.ts';
 import { pingCommand } from './ping.ts';
@@ -15,4 +16,5 @@ export const COMMANDS: readonly MakeCommand[] = [
   ncCommand,
   getCommand,
   dissectCommand,
+  drillCommand,
 ];

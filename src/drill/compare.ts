@@ -137,8 +137,8 @@ function compareOptions(
   const found = same.optionOrder ? [...sent.options] : sent.options.filter((o) => !isPadding(o));
   const whole = (): Difference => ({
     field: 'options',
-    expected: optionsText(expected.options as readonly TcpOptionSpec[]),
-    sent: optionsText(sent.options, flow),
+    expected: optionsText(expected.options as readonly TcpOptionSpec[]) || 'none',
+    sent: optionsText(sent.options, flow) || 'none',
   });
   if (wanted.length !== found.length) return whole();
   for (const [i, want] of wanted.entries()) {

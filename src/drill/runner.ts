@@ -67,8 +67,9 @@ export interface RunOptions {
 
 /** How long `*` waits for a packet, and any wait lasts, before the script is given up. */
 const MOST_WAIT: Micros = 1_000 * SECOND;
-/** The peer's port of the first connection it opens; each further one takes the next. */
-const FIRST_PEER_PORT = 53_055;
+/** The peer's ports lie here and above. */
+const FIRST_PEER_PORT = 10_000;
+const PEER_PORTS = 50_000;
 const DEFAULT_TTL = 64;
 
 class Failure extends Error {
@@ -93,7 +94,7 @@ export function runScript(script: Script, options: RunOptions): ScriptResult {
     printed,
   });
   try {
-    const runner = new Runner(configure(script), profileNamed(options.profile), options.watch, printed);
+    const runner = new Runner(script, options, printed);
     for (const event of script.events) {
       line = event.line;
       runner.run(event);
@@ -129,17 +130,24 @@ class Runner {
   #flow: Flow | undefined;
   /** A listener waits for the peer's SYN, which will be a new conversation. */
   #listening: number | undefined;
-  #peerPort = FIRST_PEER_PORT;
+  /** The peer's port of the next connection that it opens. */
+  #peerPort: number;
   #pending: Pending | undefined;
   /** What a blocking call came to while other events went on. */
   #trouble: Failure | undefined;
 
-  constructor(config: Config, profile: Profile, watch: FrameWatcher | undefined, printed: string[]) {
+  constructor(script: Script, options: RunOptions, printed: string[]) {
+    const config = configure(script);
+    const profile = profileNamed(options.profile);
+    const seed = hash(script.file.replace(/^.*\//, ''));
+    this.#peerPort = FIRST_PEER_PORT + (seed % PEER_PORTS);
     const { local, gateway, remote, prefixLength, mtu, bindPort, connectPort } = config;
     this.#config = config;
     this.#profile = profile;
     this.#printed = printed;
-    this.#world = new World({ local, gateway, remote, prefixLength, mtu, tcp: tcpConfig(profile), watch });
+    const { watch } = options;
+    const tcp = tcpConfig(profile);
+    this.#world = new World({ local, gateway, remote, prefixLength, mtu, seed, tcp, watch });
     this.#start = this.#last = this.#world.now;
     this.#kernel = new Kernel({
       stack: this.#world.stack,
@@ -428,6 +436,16 @@ class Runner {
     }
     return whole;
   }
+}
+
+/**
+ * A number from a script's name (FNV-1a): what is random to the stack, and the peer's ports. The same script runs the same
+ * way every time, and the connections of different scripts can be told apart in one capture.
+ */
+function hash(text: string): number {
+  let h = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) h = Math.imul(h ^ text.charCodeAt(i), 0x01000193);
+  return h >>> 0;
 }
 
 /** True when `next` goes on where `before` ends, and says the same otherwise. */

@@ -35,6 +35,8 @@ function runLine(line: string, needs: ShellNeeds): boolean {
   if (stages.length > 1) return pipeline(stages, needs);
   const words = splitWords(line).filter((w) => !/^\d?>/.test(w));
   const [name = '', ...args] = words;
+  // What set_sysctls.py leaves behind, to undo it.
+  if (/sysctl_restore_.*\.sh$/.test(name)) return true;
   switch (name.replace(/^.*\//, '')) {
     // The settings that every script of the Linux collections begins with: they are what the profile is.
     case 'defaults.sh':
@@ -81,10 +83,8 @@ function echo(line: string, needs: ShellNeeds): boolean {
 
 /** Settings whose only value here is the one named: the stack behaves so, and not otherwise. */
 const FIXED: Readonly<Record<string, string>> = {
-  'net.inet.tcp.rfc1323': '1',
   'net.inet.tcp.blackhole': '0',
   'net.inet.tcp.drop_synfin': '1',
-  'net.inet.tcp.sack.enable': '1',
   'net.inet.tcp.ecn.enable': '2',
   'net.inet.tcp.rexmit_initial': '1000',
   'net.inet.tcp.rexmit_slop': '200',
@@ -95,10 +95,7 @@ const FIXED: Readonly<Record<string, string>> = {
   'net.inet.tcp.icmp_may_rst': '1',
   'net.inet.tcp.delacktime': '40',
   'net.inet.tcp.delayed_ack': '1',
-  'net.ipv4.tcp_timestamps': '1',
-  'net.ipv4.tcp_sack': '1',
   'net.ipv4.tcp_dsack': '1',
-  'net.ipv4.tcp_window_scaling': '1',
   'net.ipv4.tcp_ecn': '0',
   'net.ipv4.tcp_reordering': '3',
   'net.ipv4.tcp_abort_on_overflow': '0',
@@ -150,6 +147,20 @@ function apply(name: string, value: string, { kernel }: ShellNeeds): boolean {
   const { defaults, kept } = kernel;
   const n = Number(value);
   switch (name) {
+    case 'net.inet.tcp.rfc1323':
+      defaults.timestamps = n === 1 || n === 2;
+      defaults.windowScaling = n === 1 || n === 3;
+      return true;
+    case 'net.ipv4.tcp_timestamps':
+      defaults.timestamps = n !== 0;
+      return true;
+    case 'net.ipv4.tcp_window_scaling':
+      defaults.windowScaling = n !== 0;
+      return true;
+    case 'net.inet.tcp.sack.enable':
+    case 'net.ipv4.tcp_sack':
+      defaults.sack = n !== 0;
+      return true;
     case 'net.inet.tcp.recvspace':
       defaults.receiveBufferLimit = n;
       return true;

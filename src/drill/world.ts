@@ -33,6 +33,7 @@ export interface WorldOptions {
   readonly gateway: Address;
   readonly remote: Address;
   readonly mtu: number;
+  readonly seed: number;
   readonly tcp: Partial<TcpConfig>;
   readonly watch: FrameWatcher | undefined;
 }
@@ -56,7 +57,7 @@ export class World {
     this.ends = { mac: OUR_MAC, peerMac: PEER_MAC, local, remote };
     const trace = new Trace();
     trace.on = options.watch !== undefined;
-    this.stack = new Stack({ random: seededRandom(1), now: START, trace, tcp: options.tcp });
+    this.stack = new Stack({ random: seededRandom(options.seed), now: START, trace, tcp: options.tcp });
     const port = segment(new Wire(mtu, (frame) => this.#take(frame)));
     this.netif = this.stack.addInterface({ name: 'drill0', port });
     const cidr: Cidr = { address: local, prefixLength };
