@@ -114,7 +114,7 @@ function resend(tcb: Tcb, from: number, length: number): number {
   tcb.stats.retransmissions++;
   tcp.counters.tcpRetransSegs += Math.max(1, Math.ceil(data / snd.mss));
   const fin = length > data ? FIN : 0;
-  const psh = offset + data === tcb.sendBuffer.length ? PSH : 0;
+  const psh = data > 0 && offset + data === tcb.sendBuffer.length ? PSH : 0;
   const sent = emit(tcb, from, ACK | psh | fin, offset, data, recovery.reason);
   if (tcb.at.retransmit === NEVER) arm(tcb, 'retransmit', tcp.now + tcb.rtt.rto);
   return sent === data ? length : sent;
@@ -146,7 +146,8 @@ function sendNew(tcb: Tcb): void {
     const fin = finDue && length === unsent && usable > length;
     if (length === 0 && !fin) break;
     // MUST-61: PSH on the last of the buffered data.
-    const flags = ACK | (length === unsent ? PSH : 0) | (fin ? FIN : 0);
+    const psh = length > 0 && length === unsent ? PSH : 0;
+    const flags = ACK | psh | (fin ? FIN : 0);
     const sent = emit(tcb, snd.nxt, flags, seq.sub(snd.nxt, snd.una), length, undefined);
     const whole = sent === length;
     snd.nxt = seq.add(snd.nxt, sent + (fin && whole ? 1 : 0));
