@@ -466,6 +466,10 @@ function tcpConfig(profile: Profile): Partial<TcpConfig> {
     ...DEFAULT_OPTIONS,
     receiveBufferLimit: receiveBuffer,
     sendBufferLimit: sendBuffer,
+    // Scripts reckon with buffers and a window that nobody tunes.
+    receiveBufferMax: 0,
+    sendBufferMax: 0,
+    congestion: 'newreno' as const,
     keepAlive: { enabled: false, ...keepAlive },
   };
   return { defaults, msl, ephemeral, delayedAck, countsSmallSegments };

@@ -3,12 +3,15 @@
 import type { Verdict } from '../base/drop.ts';
 import { MILLISECOND, type Micros, NEVER } from '../base/time.ts';
 import { challenge } from './challenge.ts';
+import { sample as delivery, noteArrived } from './delivery.ts';
+import * as ranges from './ranges.ts';
 import { noteSack, onAck, pipe } from './recovery.ts';
 import { sample } from './rtt.ts';
 import { isFin, isSyn, type Segment } from './segment.ts';
 import { ack as releaseSent } from './send-buffer.ts';
 import * as seq from './seq.ts';
 import { arm, DRAINED, disarm, notify, type Tcb, touch, WRITABLE } from './tcb.ts';
+import { noteEcho } from './tuning.ts';
 
 /** Takes the ACK field of a segment in a synchronized state. A verdict ends the processing of the segment. */
 export function acknowledge(tcb: Tcb, seg: Segment): Verdict {
@@ -28,6 +31,9 @@ export function acknowledge(tcb: Tcb, seg: Segment): Verdict {
   const news = tcb.sackOn && seg.options.sackCount > 0 ? noteSack(tcb, seg) : 0;
   // 3.10.7.4: "If SND.UNA =< SEG.ACK =< SND.NXT, the send window should be updated."
   if (acked >= 0) updateWindow(tcb, seg);
+  if (seg.dataLength > 0 && tcb.ts.on && seg.options.tsecr !== tcb.tuning.echo) {
+    noteEcho(tcb, seg, timestampNow(tcb));
+  }
   tcb.probes = 0;
   // MUST-37: while the peer answers at all, a window of zero is no trouble.
   // (But when its user closed, nobody is left to end the wait: R2 does, RFC 6429 3, hostile 97.)
@@ -35,17 +41,31 @@ export function acknowledge(tcb: Tcb, seg: Segment): Verdict {
     tcb.retries = 0;
     tcb.troubleSince = NEVER;
   }
+  if (acked > 0 || news > 0) noteDelivery(tcb, seg, Math.max(0, acked), news);
   if (acked > 0) advance(tcb, seg, acked);
   // RFC 5681 2: data outstanding, no data in the segment, same acknowledgment, same window.
   const duplicate =
     acked === 0 && snd.nxt !== snd.una && seg.len === 0 && snd.wnd === before && !isSyn(seg) && !isFin(seg);
   if (acked > 0 || news > 0 || duplicate) {
     onAck(tcb, Math.max(0, acked), news, duplicate);
+    const { congestion } = tcb;
+    if (congestion.modelBased && (acked > 0 || news > 0)) {
+      congestion.onDelivery(delivery, pipe(tcb), tcb.tcp.now);
+    }
     touch(tcb);
   } else if (snd.wnd > before) {
     touch(tcb);
   }
   return undefined;
+}
+
+/** Counts what an ACK says has arrived, before SND.UNA moves: what SACK told of is not counted again. Fills `delivery`. */
+function noteDelivery(tcb: Tcb, seg: Segment, acked: number, news: number): void {
+  const { snd, recovery, rtt, tcp } = tcb;
+  const { sacked } = recovery;
+  const known = acked > 0 && sacked.count > 0 ? ranges.covered(sacked, snd.una, seg.ack) : 0;
+  const upTo = news > 0 ? ranges.rightOf(sacked, sacked.count - 1) : seg.ack;
+  noteArrived(tcb.delivery, acked + news - known, upTo, rtt.minRtt, tcp.now);
 }
 
 /** The peer took the octet, or the FIN, that probed its closed window: now it counts as sent. */
@@ -73,7 +93,7 @@ function advance(tcb: Tcb, seg: Segment, acked: number): void {
   // recovery it stands still.
   if (tcb.recovery.phase !== 'fast') {
     // RFC 7661 4.3: the window is validated, and may grow, while more than half of it is in use.
-    congestion.onAck(bytes, rtt, flight, tcp.now, flight * 2 > congestion.cwnd);
+    congestion.onAck(bytes, rtt || delivery.rtt, flight, tcp.now, flight * 2 > congestion.cwnd);
   }
   // RFC 6298 5.2, 5.3
   if (snd.una === snd.nxt) disarm(tcb, 'retransmit');

@@ -144,7 +144,7 @@ function takeSyn(tcb: Tcb, seg: Segment): void {
   // RFC 7323 2.2: both sides or none.
   if (offered.windowScale >= 0 && options.windowScaling) {
     snd.scale = offered.windowScale;
-    rcv.scale = windowScaleFor(options.receiveBufferLimit);
+    rcv.scale = windowScaleFor(options);
   } else {
     snd.scale = 0;
     rcv.scale = 0;

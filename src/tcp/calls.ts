@@ -11,10 +11,11 @@ import { Roster } from '../base/roster.ts';
 import type { Slab } from '../base/slab.ts';
 import { type Micros, SECOND } from '../base/time.ts';
 import { timestampNow } from './acks.ts';
-import { createNewReno } from './newreno.ts';
+import type { CongestionName } from './congestion.ts';
+import { createController } from './controllers.ts';
 import { clear as clearReceiveBuffer, createReceiveBuffer, read, readInto } from './receive-buffer.ts';
 import { pipe } from './recovery.ts';
-import { clear as clearSendBuffer, createSendBuffer, write } from './send-buffer.ts';
+import { clear as clearSendBuffer, createSendBuffer, room, write } from './send-buffer.ts';
 import * as seq from './seq.ts';
 import {
   ackNow,
@@ -43,6 +44,7 @@ import {
   remove,
   type Tcp,
 } from './tcp.ts';
+import { tuneReceive, tuneSend } from './tuning.ts';
 import { sendMss, shouldUpdateWindow } from './window.ts';
 
 /** What an active OPEN is told. */
@@ -76,13 +78,21 @@ export function open(tcp: Tcp, request: OpenRequest): Tcb | ErrorCode {
   const tcb = makeConnection(tcp, path, localPort, remote, remotePort, {
     user: request.user,
     listener: undefined,
-    options: { ...tcp.config.defaults, ...request.options },
+    options: optionsFor(tcp, request.options),
   });
   enter(tcb, 'SYN-SENT');
   tcp.counters.tcpActiveOpens++;
   tcb.sendSyn = true;
   touch(tcb);
   return tcb;
+}
+
+/** The user's wishes over the defaults. Who sets a buffer's limit and no maximum has chosen its size (as with SO_RCVBUF). */
+function optionsFor(tcp: Tcp, wishes: Partial<TcpOptions> | undefined): TcpOptions {
+  const options = { ...tcp.config.defaults, ...wishes };
+  if (wishes?.sendBufferLimit !== undefined) options.sendBufferMax = wishes.sendBufferMax ?? 0;
+  if (wishes?.receiveBufferLimit !== undefined) options.receiveBufferMax = wishes.receiveBufferMax ?? 0;
+  return options;
 }
 
 /** False when the four-tuple is in use. A connection in TIME-WAIT gives way when timestamps keep old segments out (RFC 6191). */
@@ -135,7 +145,7 @@ export function makeConnection(
     ...owner,
     sendBuffer: createSendBuffer(tcp.pools, owner.options.sendBufferLimit),
     receiveBuffer: createReceiveBuffer({ nxt: 0, pool: tcp.receivePool }),
-    congestion: createNewReno(536),
+    congestion: createController(owner.options.congestion, 536),
     expire: tcp.expire,
   });
   insert(tcp, tcb);
@@ -176,7 +186,7 @@ export function listen(tcp: Tcp, request: ListenRequest): Listener | ErrorCode {
     port,
     family: local?.family ?? family,
     backlog: Math.min(Math.max(1, request.backlog), BACKLOG_LIMIT),
-    options: { ...tcp.config.defaults, ...request.options },
+    options: optionsFor(tcp, request.options),
     halfOpen: new Roster(),
     ready: [],
     acceptable: request.acceptable,
@@ -225,6 +235,7 @@ export function send(tcb: Tcb, bytes: Uint8Array, offset: number, length: number
     throw new RangeError(`[${offset}, +${length}) is not within ${bytes.length} bytes`);
   }
   if (!mayStillSend(tcb)) return 0;
+  if (length > room(tcb.sendBuffer)) tuneSend(tcb);
   const taken = write(tcb.sendBuffer, bytes, offset, length);
   if (taken < length) tcb.wantsRoom = true;
   if (taken > 0) touch(tcb);
@@ -250,15 +261,21 @@ export function receive(
   sink: (slab: Slab, offset: number, length: number) => void,
 ): number {
   const n = read(tcb.receiveBuffer, most, sink);
-  if (n > 0 && shouldUpdateWindow(tcb)) ackNow(tcb);
+  if (n > 0) taken(tcb, n);
   return n;
 }
 
 /** RECEIVE into the caller's memory. Returns how many bytes were copied. */
 export function receiveInto(tcb: Tcb, into: Uint8Array, offset: number, length: number): number {
   const n = readInto(tcb.receiveBuffer, into, offset, length);
-  if (n > 0 && shouldUpdateWindow(tcb)) ackNow(tcb);
+  if (n > 0) taken(tcb, n);
   return n;
+}
+
+/** The user took `n` bytes: the window may open, and be worth an ACK. */
+function taken(tcb: Tcb, n: number): void {
+  tuneReceive(tcb, n);
+  if (shouldUpdateWindow(tcb)) ackNow(tcb);
 }
 
 /** CLOSE of the send half (3.10.4): a FIN follows what is queued. Receiving goes on. */
@@ -320,6 +337,8 @@ export function abort(tcb: Tcb, error: ErrorCode | undefined = undefined): void 
     case 'LAST-ACK':
       resetPeer(tcb, 'RST: abort');
   }
+  // Nothing can be read any more: what arrived is let go of with the rest.
+  tcb.readClosed = true;
   destroy(tcb, error);
 }
 
@@ -396,11 +415,20 @@ export interface TcpInfo {
   bytesAcked: number;
   bytesReceived: number;
   phase: 'open' | 'fast' | 'timeout';
-  congestion: string;
+  /** Name of the controller. */
+  congestion: CongestionName;
+  /** Bytes known to have arrived, SACKed ones too; how many a second lately; and whether the application held that back. */
+  delivered: number;
+  deliveryRate: number;
+  deliveryLimited: boolean;
+  /** Bytes a second that sending is spread over; 0 for no pacing. */
+  pacingRate: number;
+  sendBufferLimit: number;
+  receiveBufferLimit: number;
 }
 
 export function info(tcb: Tcb): TcpInfo {
-  const { snd, rcv, rtt, congestion, stats } = tcb;
+  const { snd, rcv, rtt, congestion, delivery, stats } = tcb;
   return {
     state: tcb.state,
     srtt: rtt.srtt,
@@ -422,6 +450,12 @@ export function info(tcb: Tcb): TcpInfo {
     bytesReceived: stats.bytesIn,
     phase: tcb.recovery.phase,
     congestion: congestion.name,
+    delivered: delivery.delivered,
+    deliveryRate: delivery.rate,
+    deliveryLimited: delivery.rateLimited,
+    pacingRate: congestion.pacingRate,
+    sendBufferLimit: tcb.options.sendBufferLimit,
+    receiveBufferLimit: tcb.options.receiveBufferLimit,
   };
 }
 

@@ -25,9 +25,13 @@ export function expire(tcb: Tcb, now: Micros): void {
   if (at.retransmit <= now) retransmit(tcb, now);
   if (at.persist <= now) persist(tcb, now);
   if (at.keepAlive <= now) keepAlive(tcb, now);
+  if (at.pace <= now) {
+    at.pace = NEVER;
+    touch(tcb);
+  }
   if (at.timeWait <= now) endWait(tcb);
   if (tcb.state === 'CLOSED') return;
-  const next = Math.min(at.delayedAck, at.retransmit, at.persist, at.keepAlive, at.timeWait);
+  const next = Math.min(at.delayedAck, at.retransmit, at.persist, at.keepAlive, at.timeWait, at.pace);
   if (next !== NEVER) tcb.tcp.timers.set(tcb.timer, next);
 }
 

@@ -1,15 +1,8 @@
-// NewReno: slow start and congestion avoidance by counted bytes (RFC 5681 3.1, RFC 3465, RFC 6582, RFC 6928).
+// NewReno: slow start and congestion avoidance by counted bytes (RFC 5681 3.1, RFC 3465, RFC 6582, RFC 6928, RFC 7661).
 
-import type { Micros } from '../base/time.ts';
-import { type CongestionController, initialWindow } from './congestion.ts';
-
-/**
- * L: what one ACK may add in slow start, in bytes. Deviates: RFC 3465 2.3 sets it to two segments against bursts after a
- * stretch ACK. We send up to 64 KB in one frame and the peer, seeing one frame, answers with one ACK: with L of two segments
- * slow start would be slow indeed. Such an ACK lets out what a super-frame lets out anyway. Counting bytes, not ACKs, is
- * what defeats ACK division (hostile 100).
- */
-const BYTE_LIMIT = 65536;
+import { type Micros, SECOND } from '../base/time.ts';
+import { type CongestionController, initialWindow, SLOW_START_LIMIT } from './congestion.ts';
+import { countAcked, createValidation, forget, lossBase, periodsPassed } from './validation.ts';
 
 /** A NewReno controller for segments of `mss` bytes. */
 export function createNewReno(mss: number): CongestionController {
@@ -18,7 +11,8 @@ export function createNewReno(mss: number): CongestionController {
 
 class NewReno implements CongestionController {
   readonly name = 'newreno';
-  readonly pacingRate = 0;
+  readonly modelBased = false;
+  pacingRate = 0;
   cwnd: number;
   ssthresh = Number.POSITIVE_INFINITY;
   #mss: number;
@@ -26,6 +20,8 @@ class NewReno implements CongestionController {
   #counted = 0;
   /** In the slow start that follows a timeout L is one segment (RFC 3465 2.3). */
   #afterTimeout = false;
+  #srtt: Micros = 0;
+  readonly #validation = createValidation();
   /** What the last reduction took, for {@link onSpurious}; 0 when there is nothing to give back. */
   #priorCwnd = 0;
   #priorSsthresh = 0;
@@ -44,11 +40,15 @@ class NewReno implements CongestionController {
     this.cwnd = synLost ? this.#mss : initialWindow(this.#mss);
   }
 
-  onAck(acked: number, _rtt: Micros, _inFlight: number, _now: Micros, limited: boolean): void {
-    if (!limited || acked <= 0) return;
+  onAck(acked: number, rtt: Micros, _inFlight: number, now: Micros, limited: boolean): void {
+    if (acked <= 0) return;
+    this.pacingRate = 0;
+    if (rtt > 0) this.#srtt = this.#srtt === 0 ? rtt : this.#srtt + (rtt - this.#srtt) / 8;
+    countAcked(this.#validation, acked, this.#srtt, this.cwnd, now);
+    if (!limited) return;
     let left = acked;
     if (this.cwnd < this.ssthresh) {
-      const limit = this.#afterTimeout ? this.#mss : BYTE_LIMIT;
+      const limit = this.#afterTimeout ? this.#mss : SLOW_START_LIMIT;
       const increase = Math.min(acked, limit, this.ssthresh - this.cwnd);
       this.cwnd += increase;
       // 3.1: slow start ends when cwnd reaches ssthresh; what one ACK brings beyond that counts below.
@@ -63,6 +63,8 @@ class NewReno implements CongestionController {
     }
   }
 
+  onDelivery(): void {}
+
   onLoss(inFlight: number): void {
     this.#remember();
     this.#reduce(inFlight);
@@ -71,6 +73,7 @@ class NewReno implements CongestionController {
 
   onRecoveryExit(): void {
     this.#afterTimeout = false;
+    forget(this.#validation);
   }
 
   onTimeout(inFlight: number, again: boolean): void {
@@ -92,10 +95,17 @@ class NewReno implements CongestionController {
     this.#afterTimeout = false;
   }
 
-  onIdle(idle: Micros, rto: Micros): void {
-    // 4.1: after an RTO of silence the window is no more than the restart window, RW = min(IW, cwnd).
-    if (idle > rto) this.cwnd = Math.min(this.cwnd, initialWindow(this.#mss));
+  onIdle(idle: Micros, now: Micros): void {
+    const periods = periodsPassed(this.#validation, idle, now);
+    // RFC 7661 4.4.3
+    if (periods > 0) {
+      this.ssthresh = Math.max(this.ssthresh, Math.floor((3 * this.cwnd) / 4));
+      const least = Math.min(this.cwnd, initialWindow(this.#mss));
+      this.cwnd = Math.max(Math.floor(this.cwnd / 2 ** periods), least);
+    }
     this.#counted = 0;
+    // RFC 7661 4.4.2: nothing clocks the first window after the silence, so it is spread over a round trip.
+    if (this.#srtt > 0) this.pacingRate = (this.cwnd * SECOND) / this.#srtt;
   }
 
   #remember(): void {
@@ -103,9 +113,12 @@ class NewReno implements CongestionController {
     this.#priorSsthresh = this.ssthresh;
   }
 
-  /** Equation 4: ssthresh = max(FlightSize / 2, 2 × SMSS). */
+  /** Equation 4: ssthresh = max(FlightSize / 2, 2 × SMSS), or from pipeACK (RFC 7661 4.4.1). */
   #reduce(inFlight: number): void {
-    this.ssthresh = Math.max(Math.floor(inFlight / 2), 2 * this.#mss);
+    const base = lossBase(this.#validation, inFlight, this.cwnd);
+    this.ssthresh = Math.max(Math.floor(base / 2), 2 * this.#mss);
     this.#counted = 0;
+    this.pacingRate = 0;
+    forget(this.#validation);
   }
 }

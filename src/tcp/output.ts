@@ -9,6 +9,7 @@ import type { Frame } from '../base/packet.ts';
 import { MILLISECOND, type Micros, NEVER } from '../base/time.ts';
 import { timestampNow } from './acks.ts';
 import { unsentBytes } from './calls.ts';
+import { noteLimited, noteResent, noteSent } from './delivery.ts';
 import { persistInterval } from './expires.ts';
 import { ACK, CHECKSUM_AT, FIN, PSH, RST, SYN, writeHeader } from './header.ts';
 import {
@@ -21,6 +22,7 @@ import {
   writeTimestamps,
   writeWindowScale,
 } from './options.ts';
+import { pacedAllowance, spendPace } from './pacing.ts';
 import { sackBlocks } from './receive-buffer.ts';
 import { holeEnd, nextLost, pipe } from './recovery.ts';
 import { attachRange } from './send-buffer.ts';
@@ -91,6 +93,8 @@ function sendAgain(tcb: Tcb): void {
       if (!first) return;
       budget = mss;
     }
+    budget = Math.min(budget, pacedAllowance(tcb, mss));
+    if (budget === 0) return;
     // SHLD-16: inside the peer's window; with a window of zero one segment probes it (MAY-7).
     const inWindow = Math.max(seq.sub(seq.add(snd.una, snd.wnd), from), first ? mss : 0);
     if (inWindow <= 0) return;
@@ -101,6 +105,8 @@ function sendAgain(tcb: Tcb): void {
       Math.min(hole, wholeSegments(Math.min(budget, inWindow, MOST_PAYLOAD), mss)),
     );
     recovery.highRxt = seq.add(from, sent);
+    spendPace(tcb, sent);
+    noteResent(tcb.delivery, tcb.sackOn ? recovery.highRxt : snd.nxt);
   }
 }
 
@@ -127,12 +133,16 @@ function sendNew(tcb: Tcb): void {
   const { snd, congestion, tcp, path } = tcb;
   const finDue = tcb.finQueued && !tcb.finSent;
   let unsent = unsentBytes(tcb);
-  if (unsent === 0 && !finDue) return;
+  if (unsent === 0 && !finDue) {
+    const outstanding = seq.sub(snd.nxt, snd.una);
+    if (outstanding < congestion.cwnd - snd.mss) noteLimited(tcb.delivery, outstanding);
+    return;
+  }
   const mss = sendMss(tcb);
   let inFlight = pipe(tcb);
-  // RFC 5681 4.1: after an idle time the window starts again.
+  // RFC 7661 4.4: after an idle time nobody knows whether the path still carries the window.
   if (snd.una === snd.nxt && tcp.now - tcb.lastSent > tcb.rtt.rto) {
-    congestion.onIdle(tcp.now - tcb.lastSent, tcb.rtt.rto);
+    congestion.onIdle(tcp.now - tcb.lastSent, tcp.now);
   }
   while (unsent > 0 || (finDue && !tcb.finSent)) {
     if (!path.interface.hasRoom()) {
@@ -141,8 +151,14 @@ function sendNew(tcb: Tcb): void {
     }
     const usable = usableWindow(tcb);
     const allowed = congestion.cwnd - inFlight;
-    const length = segmentLength(tcb, unsent, usable, allowed, mss);
-    if (length < 0) break;
+    let length = segmentLength(tcb, unsent, usable, allowed, mss);
+    if (length < 0) {
+      if (usable < mss && allowed >= mss) noteLimited(tcb.delivery, inFlight);
+      break;
+    }
+    const paced = pacedAllowance(tcb, mss);
+    if (paced === 0) break;
+    if (length > paced) length = wholeSegments(paced, mss);
     const fin = finDue && length === unsent && usable > length;
     if (length === 0 && !fin) break;
     // MUST-61: PSH on the last of the buffered data.
@@ -158,6 +174,8 @@ function sendNew(tcb: Tcb): void {
       tcb.timedSeq = snd.nxt;
     }
     if (sent % mss !== 0) snd.small = snd.nxt;
+    noteSent(tcb.delivery, snd.nxt, inFlight, congestion.cwnd, tcp.now);
+    spendPace(tcb, sent);
     tcb.override = false;
     unsent -= sent;
     inFlight += sent;
@@ -266,11 +284,7 @@ function sendSyn(tcb: Tcb): void {
     to = writeNop(view, writeNop(view, writeSackPermitted(view, to)));
   }
   if (active ? options.windowScaling : rcv.scale > 0 || snd.scale > 0) {
-    to = writeWindowScale(
-      view,
-      writeNop(view, to),
-      active ? windowScaleFor(options.receiveBufferLimit) : rcv.scale,
-    );
+    to = writeWindowScale(view, writeNop(view, to), active ? windowScaleFor(options) : rcv.scale);
   }
   frame.tail = to;
   const window = Math.min(65_535, options.receiveBufferLimit);

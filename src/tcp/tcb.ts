@@ -9,12 +9,14 @@ import type { Path } from '../base/ip.ts';
 import type { Member } from '../base/roster.ts';
 import { type Micros, NEVER } from '../base/time.ts';
 import { Timer } from '../base/timers.ts';
-import type { CongestionController } from './congestion.ts';
+import type { CongestionController, CongestionName } from './congestion.ts';
+import { createDelivery, type Delivery } from './delivery.ts';
 import { createRanges, type Ranges } from './ranges.ts';
 import type { ReceiveBuffer } from './receive-buffer.ts';
 import { createRtt, type Rtt } from './rtt.ts';
 import type { SendBuffer } from './send-buffer.ts';
 import type { Listener, Tcp } from './tcp.ts';
+import { createTuning, type Tuning } from './tuning.ts';
 
 /** The states of RFC 9293 3.3.2. */
 export type State =
@@ -105,6 +107,8 @@ export interface Deadlines {
   delayedAck: Micros;
   keepAlive: Micros;
   timeWait: Micros;
+  /** A paced connection may send again. */
+  pace: Micros;
 }
 
 export interface KeepAlive {
@@ -125,8 +129,14 @@ export interface TcpOptions {
   ttl: number;
   /** DSCP in the upper six bits (MUST-48). */
   trafficClass: number;
+  /** Most bytes that wait for acknowledgment, and that wait to be read: at first. */
   sendBufferLimit: number;
   receiveBufferLimit: number;
+  /** What the limits above may grow to where the path is worth it (tuning.ts). No more than the limit: it stays as it is. */
+  sendBufferMax: number;
+  receiveBufferMax: number;
+  /** The congestion controller; fixed once the connection is made. */
+  congestion: CongestionName;
   /** Upper limit of both MSS values, 0 for none. */
   maxMss: number;
   /** What our SYN offers and accepts: timestamps and window scaling (RFC 7323), SACK (RFC 2018). */
@@ -195,6 +205,10 @@ export interface Tcb {
   readonly rtt: Rtt;
   readonly congestion: CongestionController;
   readonly recovery: Recovery;
+  readonly delivery: Delivery;
+  readonly tuning: Tuning;
+  /** When a paced connection may send again, to fractions of a microsecond (pacing.ts). */
+  pacedTo: number;
 
   /** The user closed the send half: a FIN follows the last byte. */
   finQueued: boolean;
@@ -334,6 +348,9 @@ export function createTcb(seed: TcbSeed): Tcb {
       dupAcks: 0,
       reason: '',
     },
+    delivery: createDelivery(iss),
+    tuning: createTuning(),
+    pacedTo: 0,
     finQueued: false,
     finSent: false,
     finAcked: false,
@@ -352,7 +369,14 @@ export function createTcb(seed: TcbSeed): Tcb {
     softError: undefined,
     wantsRoom: false,
     timer: new Timer((now) => seed.expire(tcb, now)),
-    at: { retransmit: NEVER, persist: NEVER, delayedAck: NEVER, keepAlive: NEVER, timeWait: NEVER },
+    at: {
+      retransmit: NEVER,
+      persist: NEVER,
+      delayedAck: NEVER,
+      keepAlive: NEVER,
+      timeWait: NEVER,
+      pace: NEVER,
+    },
     retries: 0,
     probes: 0,
     troubleSince: NEVER,

@@ -34,6 +34,7 @@ import {
   URGENT,
   WRITABLE,
 } from './tcb.ts';
+import { endTuning } from './tuning.ts';
 
 /** RFC 4022's counters, under its names, and those Linux users look for. */
 export interface TcpCounters {
@@ -103,6 +104,8 @@ export interface TcpConfig {
   readonly ephemeral: readonly [number, number];
   /** Connections in all: beyond it SYNs are dropped. */
   readonly connectionLimit: number;
+  /** Bytes that the buffers of all connections together may grow by beyond what they started with (tuning.ts). */
+  readonly tuningLimit: number;
   /** How long the ACK of data in order waits for company (MUST-40: less than half a second); 0: not at all. */
   readonly delayedAck: Micros;
   /** Acknowledge every second segment whatever its size, as the BSDs do, not only every second full-sized one (SHLD-19). */
@@ -117,8 +120,12 @@ export const DEFAULT_OPTIONS: TcpOptions = {
   userTimeout: 15 * MINUTE,
   ttl: 64,
   trafficClass: 0,
-  sendBufferLimit: 2 << 20,
-  receiveBufferLimit: 2 << 20,
+  sendBufferLimit: 1 << 20,
+  receiveBufferLimit: 1 << 20,
+  // What a window field scaled by 8 can name: 1 Gbit/s over 100 ms is 12.5 MB, and a little must wait beside what is under way.
+  sendBufferMax: 2 * (65_535 << 8),
+  receiveBufferMax: 65_535 << 8,
+  congestion: 'cubic',
   maxMss: 0,
   timestamps: true,
   windowScaling: true,
@@ -132,6 +139,7 @@ export const DEFAULT_CONFIG: TcpConfig = {
   halfOpenLimit: 1_024,
   ephemeral: [32_768, 60_999],
   connectionLimit: 262_144,
+  tuningLimit: 256 << 20,
   // Linux's TCP_DELACK_MIN.
   delayedAck: 40 * MILLISECOND,
   countsSmallSegments: false,
@@ -149,6 +157,8 @@ export interface Tcp {
   now: Micros;
   readonly connections: ConnectionTable;
   count: number;
+  /** Bytes granted of `config.tuningLimit`. */
+  tuned: number;
   readonly listeners: Map<number, Listener[]>;
   /** In order of entry: the first is the oldest. */
   readonly timeWait: Roster<Tcb>;
@@ -198,6 +208,7 @@ export function createTcp(needs: TcpNeeds): Tcp {
     now: needs.now,
     connections: new ConnectionTable(),
     count: 0,
+    tuned: 0,
     listeners: new Map(),
     timeWait: new Roster(),
     outgoing: [],
@@ -343,7 +354,8 @@ export function remove(tcp: Tcp, tcb: Tcb): void {
   if (tcp.connections.delete(tcb)) tcp.count--;
   tcp.timers.remove(tcb.timer);
   const { at } = tcb;
-  at.retransmit = at.persist = at.delayedAck = at.keepAlive = at.timeWait = NEVER;
+  at.retransmit = at.persist = at.delayedAck = at.keepAlive = at.timeWait = at.pace = NEVER;
+  endTuning(tcb);
   tcp.timeWait.delete(tcb);
   tcb.listener?.halfOpen.delete(tcb);
   if (tcp.last === tcb) tcp.last = undefined;

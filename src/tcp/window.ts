@@ -1,7 +1,7 @@
 // How much may be sent and how much may be received: segment sizes and windows (RFC 9293 3.7.1, 3.8.6; RFC 7323 2).
 
 import * as seq from './seq.ts';
-import type { Tcb } from './tcb.ts';
+import type { Tcb, TcpOptions } from './tcb.ts';
 import { refreshPath } from './tcp.ts';
 
 /** Bytes of our TCP header without options. */
@@ -41,8 +41,9 @@ export function sendMss(tcb: Tcb): number {
   return mss;
 }
 
-/** The shift we offer in our SYN: the smallest that lets the window field name our whole receive buffer (RFC 7323 2.3). */
-export function windowScaleFor(limit: number): number {
+/** The shift we offer in our SYN: the smallest that lets the window field name all that our buffer may become (RFC 7323 2.3). */
+export function windowScaleFor({ receiveBufferLimit, receiveBufferMax }: TcpOptions): number {
+  const limit = Math.max(receiveBufferLimit, receiveBufferMax);
   let scale = 0;
   while (scale < MOST_SCALE && limit >> scale > 65_535) scale++;
   return scale;

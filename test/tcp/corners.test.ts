@@ -420,7 +420,7 @@ describe('RFC 5681 3.2, RFC 6582: duplicate ACKs without SACK', () => {
 
   test('RFC 6675 5 (4.2): ssthresh is half of FlightSize, all that is not acknowledged', () => {
     const pair: Pair = new Pair({ delay: 50 * MILLISECOND });
-    const { client } = pair.connect({ noDelay: true, maxMss: 1012 });
+    const { client } = pair.connect({ noDelay: true, maxMss: 1012, congestion: 'newreno' });
     let sent = 0;
     pair.filter = (wire, seg) => !(wire.from === pair.client && seg.dataLength > 0 && ++sent === 1);
     for (let i = 0; i < 10; i++) {

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { MILLISECOND as MS, SECOND } from '../../src/base/time.ts';
+import { SLOW_START_LIMIT } from '../../src/tcp/congestion.ts';
 import { createNewReno } from '../../src/tcp/newreno.ts';
 
 const MSS = 1000;
@@ -74,10 +75,10 @@ describe('RFC 5681 3.1, slow start and congestion avoidance', () => {
     expect(c.cwnd).toBe(7 * MSS);
   });
 
-  test('RFC 3465 2.3: one ACK never adds more than a super-frame', () => {
+  test('RFC 3465 2.3: one ACK never adds more than four super-frames', () => {
     const c = createNewReno(MSS);
     c.onAck(1 << 20, ...ACKED);
-    expect(c.cwnd).toBe(10 * MSS + 65536);
+    expect(c.cwnd).toBe(10 * MSS + SLOW_START_LIMIT);
   });
 
   test('an ACK cut in a thousand pieces adds what the whole would (hostile 100)', () => {
@@ -103,16 +104,31 @@ describe('RFC 5681 3.1, slow start and congestion avoidance', () => {
     expect(c.cwnd).toBe(10 * MSS);
   });
 
-  test('4.1: after an idle RTO the window restarts at no more than IW', () => {
+  test('RFC 7661 4.4: silence keeps the window, paced for a round trip; each five minutes of it halve it, down to IW', () => {
     const c = createNewReno(MSS);
-    for (let i = 0; i < 10; i++) c.onAck(2 * MSS, ...ACKED);
-    c.onIdle(SECOND, SECOND);
-    expect(c.cwnd).toBe(30 * MSS);
-    c.onIdle(SECOND + 1, SECOND);
+    for (let i = 0; i < 15; i++) c.onAck(2 * MSS, ...ACKED);
+    c.onIdle(10 * SECOND, 10 * SECOND);
+    expect([c.cwnd, c.pacingRate]).toEqual([40 * MSS, (40 * MSS) / 0.05]);
+    c.onAck(2 * MSS, 50 * MS, 20 * MSS, 10 * SECOND, false);
+    expect([c.cwnd, c.pacingRate]).toEqual([40 * MSS, 0]);
+    c.onIdle(299 * SECOND, 310 * SECOND);
+    expect(c.cwnd).toBe(20 * MSS);
+    c.onIdle(600 * SECOND, 910 * SECOND);
     expect(c.cwnd).toBe(10 * MSS);
     c.onTimeout(10 * MSS, false);
-    c.onIdle(10 * SECOND, SECOND);
+    c.onIdle(3600 * SECOND, 5000 * SECOND);
     expect(c.cwnd).toBe(MSS);
+  });
+
+  test('RFC 7661 4.4.1: a loss of a window that was not used is answered from what was', () => {
+    const c = createNewReno(MSS);
+    for (let i = 0; i < 30; i++) c.onAck(10 * MSS, 50 * MS, 100 * MSS, i * 10 * MS, true);
+    expect(c.cwnd).toBe(310 * MSS);
+    // The application sends six segments a round trip from now on.
+    for (let i = 0; i < 60; i++) c.onAck(6 * MSS, 50 * MS, 6 * MSS, SECOND + i * 50 * MS, false);
+    c.onLoss(3 * MSS);
+    expect(c.cwnd).toBeGreaterThanOrEqual(3 * MSS);
+    expect(c.cwnd).toBeLessThanOrEqual(6 * MSS);
   });
 
   test('RFC 6928 2: the first window, and one segment when the SYN was lost', () => {
@@ -136,8 +152,8 @@ describe('RFC 5681 3.1, slow start and congestion avoidance', () => {
           else if (kind === 1) c.onTimeout(n, n % 2 === 0);
           else if (kind === 2) c.onRecoveryExit(n);
           else if (kind === 3) c.onSpurious();
-          else if (kind === 4) c.onIdle(n, 50_000);
-          else c.onAck(n, MS, n, 0, n % 3 !== 0);
+          else if (kind === 4) c.onIdle(n, n + 50_000);
+          else c.onAck(n, MS, n, n, n % 3 !== 0);
           expect(Number.isInteger(c.cwnd) && c.cwnd >= MSS).toBe(true);
           expect(c.ssthresh).toBeGreaterThanOrEqual(2 * MSS);
         }
