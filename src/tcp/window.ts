@@ -29,7 +29,8 @@ export function receiveMss(tcb: Tcb): number {
 export function sendMss(tcb: Tcb): number {
   const path = refreshPath(tcb);
   const { snd, options } = tcb;
-  let mss = Math.min(snd.peerMss, path.mtu - path.headerLength - TCP_HEADER);
+  // No segment of ours is longer than MOST_PAYLOAD: with a larger MSS none would ever count as full, and each would wait.
+  let mss = Math.min(snd.peerMss, path.mtu - path.headerLength - TCP_HEADER, MOST_PAYLOAD);
   if (options.maxMss !== 0) mss = Math.min(mss, options.maxMss);
   if (tcb.ts.on) mss -= TIMESTAMPS_LENGTH;
   mss = Math.max(mss, 8);

@@ -670,3 +670,23 @@ describe('3.10.1, 3.10.2: accept and SEND', () => {
     expect(clientLog.events.at(-1)).toBe('closed ETIMEDOUT');
   });
 });
+
+describe('3.8.6.2.1: silly window avoidance', () => {
+  test('where the MTU is larger than the largest segment of ours, that one counts as full: none waits for a timer', () => {
+    const pair = new Pair({ mtu: 65_536, delay: 0 });
+    const { client, serverLog } = pair.connect({ receiveBufferLimit: 2 << 20, sendBufferLimit: 4 << 20 });
+    serverLog.keep = false;
+    const before = pair.now;
+    const stream = pattern(2_000_000);
+    let at = 0;
+    const more = () => {
+      at += send(client, stream, at, stream.length - at);
+    };
+    (client.user as Log).onWritable = more;
+    more();
+    while (serverLog.bytes < stream.length && pair.now - before < 10 * SECOND) pair.run(MILLISECOND);
+    expect(serverLog.bytes).toBe(stream.length);
+    // One delayed ACK at most: a wait for each segment would be seconds.
+    expect(pair.now - before).toBeLessThan(100 * MILLISECOND);
+  });
+});
