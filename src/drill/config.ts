@@ -68,13 +68,13 @@ export function configure(script: Script): Config {
         config.gateway = ipv4(value);
         break;
       case 'bind_port':
-        config.bindPort = number(name, value);
+        config.bindPort = number(name, value, 1, 65_535);
         break;
       case 'connect_port':
-        config.connectPort = number(name, value);
+        config.connectPort = number(name, value, 1, 65_535);
         break;
       case 'mtu':
-        config.mtu = number(name, value);
+        config.mtu = number(name, value, 68, 65_535);
         break;
       case 'tolerance_usecs':
         config.tolerance = number(name, value);
@@ -92,9 +92,10 @@ export function configure(script: Script): Config {
   return config;
 }
 
-function number(name: string, value: string): number {
+function number(name: string, value: string, least = 0, most = 1e9): number {
   const n = Number(value);
-  if (value === '' || !Number.isInteger(n) || n < 0) throw new Unsupported(`--${name}=${value}`);
+  if (value === '' || !Number.isInteger(n) || n < least || n > most)
+    throw new Unsupported(`--${name}=${value}`);
   return n;
 }
 

@@ -10,11 +10,12 @@ export function parsePacket(cursor: Cursor): PacketSpec {
   const { line, from } = cursor.peek();
   const inbound = cursor.next().text === '<';
   const ip = parseIp(cursor);
+  const quoted = parseQuoted(cursor);
   const token = cursor.peek();
   const base = { inbound, ip };
   if (token.kind === 'word' && token.text === 'icmp') {
     cursor.next();
-    return { ...base, ...parseIcmp(cursor), text: cursor.textFrom(from) };
+    return { ...base, ...parseIcmp(cursor, quoted), text: cursor.textFrom(from) };
   }
   if (token.kind === 'word' && token.text === 'udp') {
     cursor.next();
@@ -36,7 +37,9 @@ function parseIp(cursor: Cursor): IpSpec {
   const ip: { -readonly [K in keyof IpSpec]: IpSpec[K] } = {};
   for (;;) {
     const close = cursor.isMark('[') ? ']' : cursor.isMark('(') ? ')' : undefined;
-    if (close === undefined) return ip;
+    // `[1:1(0)]` and `[udp (8)]` belong to the ICMP that follows.
+    const next = cursor.peek(1);
+    if (close === undefined || next.kind === 'integer' || next.text === 'udp') return ip;
     cursor.next();
     while (!cursor.accept(close)) {
       const { text } = cursor.next();
@@ -164,8 +167,7 @@ function parseBlocks(cursor: Cursor): [number, number][] {
 }
 
 /** `unreachable frag_needed mtu 1200 [1:1461(1460)]`, `time_exceeded …`, `echo_request id 1`. */
-function parseIcmp(cursor: Cursor): Omit<IcmpSpec, 'inbound' | 'ip' | 'text'> {
-  let quoted = parseQuoted(cursor);
+function parseIcmp(cursor: Cursor, before: IcmpSpec['quoted']): Omit<IcmpSpec, 'inbound' | 'ip' | 'text'> {
   const type = cursor.word('an ICMP type');
   const { kind, text } = cursor.peek();
   const hasCode = kind === 'word' && text !== 'mtu' && text !== 'id';
@@ -177,7 +179,7 @@ function parseIcmp(cursor: Cursor): Omit<IcmpSpec, 'inbound' | 'ip' | 'text'> {
     else if (cursor.accept('id')) id = cursor.integer('an identifier');
     else break;
   }
-  quoted ??= parseQuoted(cursor);
+  const quoted = before ?? parseQuoted(cursor);
   return { protocol: 'icmp', type, code, mtu, id, quoted };
 }
 

@@ -2,6 +2,7 @@
 // and what counts as the same packet.
 
 import { MILLISECOND, type Micros, SECOND } from '../base/time.ts';
+import type { CongestionName } from '../tcp/congestion.ts';
 
 export type ProfileName = 'linux' | 'freebsd' | 'exact';
 export const PROFILE_NAMES: readonly ProfileName[] = ['linux', 'freebsd', 'exact'];
@@ -26,6 +27,10 @@ export interface Profile {
   /** Buffers of a new socket, in bytes. */
   readonly receiveBuffer: number;
   readonly sendBuffer: number;
+  /** How far they grow with the path; 0: not at all. */
+  readonly receiveBufferMax: number;
+  readonly sendBufferMax: number;
+  readonly congestion: CongestionName;
   /** SO_RCVBUF and SO_SNDBUF are doubled for overhead (Linux). */
   readonly doublesBuffers: boolean;
   /** The receive buffer of a connection is rounded up to whole segments (FreeBSD). */
@@ -49,6 +54,9 @@ const LINUX: Profile = {
   // tcp_rmem and tcp_wmem of the tests' defaults.sh. Of the receive buffer a part is the kernel's own bookkeeping.
   receiveBuffer: 540_000,
   sendBuffer: 256 << 10,
+  receiveBufferMax: 15 << 20,
+  sendBufferMax: 4 << 20,
+  congestion: 'cubic',
   doublesBuffers: true,
   roundsToSegments: false,
   // A connection begins in quick-ACK mode, and scripts are short.
@@ -65,6 +73,9 @@ const FREEBSD: Profile = {
   same: LOOSE,
   receiveBuffer: 65_536,
   sendBuffer: 32_768,
+  receiveBufferMax: 0,
+  sendBufferMax: 0,
+  congestion: 'cubic',
   doublesBuffers: false,
   roundsToSegments: true,
   delayedAck: 40 * MILLISECOND,

@@ -1,7 +1,7 @@
 // Runs a script: walks its events in virtual time, sends what it sends, and holds the stack to what it expects.
 
 import { type Micros, NEVER, SECOND } from '../base/time.ts';
-import { SYN } from '../tcp/header.ts';
+import { MAX_OPTIONS_LENGTH, SYN } from '../tcp/header.ts';
 import { DEFAULT_OPTIONS, type TcpConfig } from '../tcp/tcp.ts';
 import { runCode } from './code.ts';
 import { compare, type Difference } from './compare.ts';
@@ -30,6 +30,7 @@ import { INFO_CONSTANTS, tcpInfo } from './tcp-info.ts';
 import {
   type IpToSend,
   icmpFrame,
+  optionsLength,
   type Quoted,
   readFrame,
   type TcpToSend,
@@ -105,7 +106,8 @@ export function runScript(script: Script, options: RunOptions): ScriptResult {
   } catch (error) {
     if (error instanceof Unsupported) return ended('unsupported', error.message);
     if (error instanceof Failure) return ended('failed', error.message, error.mismatch);
-    throw error;
+    // The stack itself broke: a finding like any other, and the next script has a stack of its own.
+    return ended('failed', `the stack threw ${error instanceof Error ? error.stack : String(error)}`);
   }
 }
 
@@ -269,6 +271,9 @@ class Runner {
     if (call.end !== undefined && now < end - this.#config.tolerance) {
       return new Failure(`${call.name} (line ${line}) returned ${seconds(end - now)} too early`);
     }
+    if (now > end + this.#config.tolerance) {
+      return new Failure(`${call.name} (line ${line}) returned ${seconds(now - end)} too late`);
+    }
     if (outcome.mismatch !== undefined) return new Failure(`${call.name}: ${outcome.mismatch}`);
     if (call.result.kind === 'ellipsis') return undefined;
     const expected = numberOf(call.result);
@@ -317,6 +322,7 @@ class Runner {
       case 'tcp': {
         const flow = this.#flowFor(packet);
         const segment = segmentToSend(packet, flow);
+        mustFit(tcpLength(segment));
         // A packet longer than the link carries stands for many, as a driver would have joined them.
         const most = this.#config.mtu - 40;
         this.#world.receive(tcpFrame(ends, ip, segment), segment.length > most ? most : 0);
@@ -324,6 +330,7 @@ class Runner {
       }
       case 'udp': {
         const flow = this.#flow ?? this.#newFlow(this.#config.bindPort);
+        mustFit(8 + packet.length);
         const bytes = udpFrame(ends, ip, flow.remotePort, flow.localPort, packet.length);
         this.#world.receive(bytes, 0);
         return;
@@ -466,10 +473,9 @@ function tcpConfig(profile: Profile): Partial<TcpConfig> {
     ...DEFAULT_OPTIONS,
     receiveBufferLimit: receiveBuffer,
     sendBufferLimit: sendBuffer,
-    // Scripts reckon with buffers and a window that nobody tunes.
-    receiveBufferMax: 0,
-    sendBufferMax: 0,
-    congestion: 'newreno' as const,
+    receiveBufferMax: profile.receiveBufferMax,
+    sendBufferMax: profile.sendBufferMax,
+    congestion: profile.congestion,
     keepAlive: { enabled: false, ...keepAlive },
   };
   return { defaults, msl, ephemeral, delayedAck, countsSmallSegments };
@@ -483,6 +489,17 @@ function ipToSend({ ecn, trafficClass, ttl, flowLabel }: IpSpec): IpToSend {
     trafficClass: trafficClass ?? (ecn === undefined ? 0 : ECN_BITS[ecn]),
     ttl: ttl ?? DEFAULT_TTL,
   };
+}
+
+/** What follows an IPv4 header can be no longer than its length field can say. */
+function mustFit(length: number): void {
+  if (length < 0 || length > 65_535 - 20) throw new Unsupported(`a packet of ${length} bytes`);
+}
+
+function tcpLength({ options, length }: TcpToSend): number {
+  const space = optionsLength(options);
+  if (space > MAX_OPTIONS_LENGTH) throw new Unsupported(`${space} bytes of TCP options`);
+  return 20 + space + length;
 }
 
 /** A segment of the script's with the numbers of the wire. */

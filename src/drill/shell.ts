@@ -7,6 +7,7 @@ import { abort } from '../tcp/calls.ts';
 import { allConnections } from '../tcp/tcp.ts';
 import type { Kernel } from './kernel.ts';
 import { Unsupported } from './script.ts';
+import { congestionNamed } from './sockopt.ts';
 
 export interface ShellNeeds {
   readonly stack: Stack;
@@ -46,9 +47,12 @@ function runLine(line: string, needs: ShellNeeds): boolean {
       return true;
     case 'echo':
       return echo(line, needs);
-    case 'sleep':
-      needs.sleep(Math.round(Number(args[0]) * SECOND));
+    case 'sleep': {
+      const span = Number(args[0]);
+      if (!(span >= 0 && span <= LONGEST_SLEEP)) throw new Unsupported(`sleep ${args[0]}`);
+      needs.sleep(Math.round(span * SECOND));
       return true;
+    }
     case 'tcpdrop':
       return drop(args, needs);
     case 'true':
@@ -68,6 +72,9 @@ function runLine(line: string, needs: ShellNeeds): boolean {
   throw new Unsupported(`the command ${name}${args[0] === undefined ? '' : ` ${args[0]}`}`);
 }
 
+/** A day, in seconds: timers go on while time passes. */
+const LONGEST_SLEEP = 86_400;
+
 function splitWords(line: string): string[] {
   return [...line.matchAll(/(?:[^\s"']|"[^"]*"|'[^']*')+/g)].map((m) => m[0].replace(/["']/g, ''));
 }
@@ -81,29 +88,32 @@ function echo(line: string, needs: ShellNeeds): boolean {
 
 // ---- sysctls
 
-/** Settings whose only value here is the one named: the stack behaves so, and not otherwise. */
-const FIXED: Readonly<Record<string, string>> = {
-  'net.inet.tcp.blackhole': '0',
-  'net.inet.tcp.drop_synfin': '1',
-  'net.inet.tcp.ecn.enable': '2',
-  'net.inet.tcp.rexmit_initial': '1000',
-  'net.inet.tcp.rexmit_slop': '200',
-  'net.inet.tcp.rexmit_drop_options': '0',
-  'net.inet.tcp.insecure_rst': '0',
-  'net.inet.tcp.insecure_syn': '0',
-  'net.inet.tcp.insecure_ack': '0',
-  'net.inet.tcp.icmp_may_rst': '1',
-  'net.inet.tcp.delacktime': '40',
-  'net.inet.tcp.delayed_ack': '1',
-  'net.ipv4.tcp_dsack': '1',
-  'net.ipv4.tcp_ecn': '0',
-  'net.ipv4.tcp_reordering': '3',
-  'net.ipv4.tcp_abort_on_overflow': '0',
-  'net.ipv4.tcp_rfc1337': '1',
-  'net.ipv4.tcp_stdurg': '0',
-  'net.ipv4.tcp_mtu_probing': '0',
-  'net.ipv4.tcp_syn_retries': '5',
-  'net.ipv4.tcp_synack_retries': '5',
+/** Settings whose only values here are those named: the stack behaves so, and not otherwise. */
+const FIXED: Readonly<Record<string, readonly string[]>> = {
+  'net.inet.tcp.blackhole': ['0'],
+  'net.inet.tcp.drop_synfin': ['1'],
+  'net.inet.tcp.ecn.enable': ['2'],
+  'net.inet.tcp.rexmit_initial': ['1000'],
+  'net.inet.tcp.rexmit_slop': ['200'],
+  'net.inet.tcp.rexmit_drop_options': ['0'],
+  'net.inet.tcp.insecure_rst': ['0'],
+  'net.inet.tcp.insecure_syn': ['0'],
+  'net.inet.tcp.insecure_ack': ['0'],
+  'net.inet.tcp.icmp_may_rst': ['1'],
+  'net.inet.tcp.delacktime': ['40'],
+  'net.inet.tcp.delayed_ack': ['1'],
+  'net.ipv4.tcp_dsack': ['1'],
+  'net.ipv4.tcp_ecn': ['0'],
+  'net.ipv4.tcp_reordering': ['3'],
+  'net.ipv4.tcp_abort_on_overflow': ['0'],
+  'net.ipv4.tcp_rfc1337': ['1'],
+  'net.ipv4.tcp_stdurg': ['0'],
+  'net.ipv4.tcp_mtu_probing': ['0'],
+  'net.ipv4.tcp_syn_retries': ['5'],
+  'net.ipv4.tcp_synack_retries': ['5'],
+  'net.ipv4.tcp_frto': ['1', '2'],
+  'net.ipv4.tcp_early_retrans': ['3', '4'],
+  'net.ipv4.tcp_recovery': ['1'],
 };
 
 /** Settings that change nothing a script can see here. */
@@ -113,7 +123,6 @@ const IGNORED = new Set([
   'net.inet.tcp.functions_default',
   'kern.ipc.maxsockbuf',
   'net.ipv4.tcp_no_metrics_save',
-  'net.ipv4.tcp_congestion_control',
   'net.ipv4.tcp_fack',
   'net.ipv4.tcp_fastopen_key',
   'net.ipv4.tcp_tso_win_divisor',
@@ -123,7 +132,6 @@ const IGNORED = new Set([
   'net.ipv4.tcp_pacing_ca_ratio',
   'net.ipv4.tcp_notsent_lowat',
   'net.ipv4.tcp_slow_start_after_idle',
-  'net.ipv4.tcp_moderate_rcvbuf',
   'net.core.rmem_max',
   'net.core.wmem_max',
 ]);
@@ -136,7 +144,7 @@ function assign(text: string, needs: ShellNeeds): void {
   const value = m[2]!.trim();
   if (IGNORED.has(name)) return;
   if (name in FIXED) {
-    if (FIXED[name] !== value) throw new Unsupported(`sysctl ${name}=${value}`);
+    if (!FIXED[name]!.includes(value)) throw new Unsupported(`sysctl ${name}=${value}`);
     return;
   }
   if (!apply(name, value, needs)) throw new Unsupported(`sysctl ${name}=${value}`);
@@ -167,11 +175,24 @@ function apply(name: string, value: string, { kernel }: ShellNeeds): boolean {
     case 'net.inet.tcp.sendspace':
       defaults.sendBufferLimit = n;
       return true;
-    case 'net.ipv4.tcp_rmem':
-      defaults.receiveBufferLimit = middle(value) ?? defaults.receiveBufferLimit;
+    case 'net.ipv4.tcp_rmem': {
+      const [, middle = defaults.receiveBufferLimit, most = 0] = value.split(/\s+/).map(Number);
+      defaults.receiveBufferLimit = middle;
+      defaults.receiveBufferMax = most;
       return true;
-    case 'net.ipv4.tcp_wmem':
-      defaults.sendBufferLimit = middle(value) ?? defaults.sendBufferLimit;
+    }
+    case 'net.ipv4.tcp_wmem': {
+      const [, middle = defaults.sendBufferLimit, most = 0] = value.split(/\s+/).map(Number);
+      defaults.sendBufferLimit = middle;
+      defaults.sendBufferMax = most;
+      return true;
+    }
+    case 'net.ipv4.tcp_moderate_rcvbuf':
+      if (n === 0) defaults.receiveBufferMax = 0;
+      return true;
+    case 'net.ipv4.tcp_congestion_control':
+    case 'net.inet.tcp.cc.algorithm':
+      defaults.congestion = congestionNamed(value);
       return true;
     case 'net.inet.tcp.keepidle':
       defaults.keepAlive.idle = n * MILLISECOND;
@@ -197,12 +218,6 @@ function apply(name: string, value: string, { kernel }: ShellNeeds): boolean {
       return true;
   }
   return false;
-}
-
-/** `min default max`: the default. */
-function middle(value: string): number | undefined {
-  const n = Number(value.split(/\s+/)[1]);
-  return Number.isFinite(n) ? n : undefined;
 }
 
 // ---- looking at connections

@@ -2,6 +2,7 @@
 
 import { MILLISECOND, SECOND } from '../base/time.ts';
 import { info, setKeepAlive, setNoDelay } from '../tcp/calls.ts';
+import type { CongestionName } from '../tcp/congestion.ts';
 import type { TcpOptions } from '../tcp/tcb.ts';
 import { done, failed, OK, type Outcome } from './outcome.ts';
 import { type Expression, Unsupported } from './script.ts';
@@ -80,11 +81,17 @@ function setStreamOption(socket: TcpSocket, name: string, n: number): Outcome {
   switch (name) {
     case 'SO_RCVBUF':
     case 'SO_RCVBUFFORCE':
+      if (n <= 0 && !socket.profile.doublesBuffers) return failed('EINVAL');
       settings.receiveBufferLimit = bufferSize(socket, 'SO_RCVBUF', n);
+      // What a program has fixed is not tuned any more.
+      settings.receiveBufferMax = 0;
       return OK;
     case 'SO_SNDBUF':
     case 'SO_SNDBUFFORCE':
+      if (n <= 0 && !socket.profile.doublesBuffers) return failed('EINVAL');
       settings.sendBufferLimit = bufferSize(socket, 'SO_SNDBUF', n);
+      settings.sendBufferMax = 0;
+      if (socket.tcb !== undefined) socket.tcb.sendBuffer.limit = settings.sendBufferLimit;
       return OK;
     case 'SO_KEEPALIVE':
       return keepAlive(socket, settings, { enabled: n !== 0 });
@@ -147,12 +154,27 @@ function setLinger(socket: Socket, value: Expression): Outcome {
 function setCongestion(socket: Socket, value: Expression): Outcome {
   const name = value.kind === 'array' ? value.items[0] : value;
   if (name?.kind !== 'string' || !(socket instanceof TcpSocket)) throw new Unsupported('TCP_CONGESTION');
-  const mine = socket.tcb?.congestion.name;
-  const isReno = name.value === 'reno' || name.value === 'newreno';
-  if (name.value !== mine && !(isReno && (mine === undefined || mine === 'newreno'))) {
-    throw new Unsupported(`congestion control ${name.value}`);
+  const wanted = congestionNamed(name.value);
+  // A connection keeps what it was made with.
+  if (socket.tcb !== undefined && socket.tcb.congestion.name !== wanted) {
+    throw new Unsupported('TCP_CONGESTION on an open connection');
   }
+  settingsOf(socket).congestion = wanted;
   return OK;
+}
+
+const CONGESTION: Readonly<Record<string, CongestionName>> = {
+  cubic: 'cubic',
+  bbr: 'bbr',
+  reno: 'newreno',
+  newreno: 'newreno',
+};
+
+/** The controller that a kernel calls so. Throws {@link Unsupported}. */
+export function congestionNamed(name: string): CongestionName {
+  const found = CONGESTION[name];
+  if (found === undefined) throw new Unsupported(`congestion control ${name}`);
+  return found;
 }
 
 /** `[5]`, `5`, `[ECONNRESET]`; undefined for anything else. */
@@ -160,6 +182,11 @@ function numberIn(value: Expression): number | undefined {
   if (value.kind === 'array') return value.items.length === 1 ? numberIn(value.items[0]!) : undefined;
   if (value.kind === 'number' || value.kind === 'word' || value.kind === 'or') return numberOf(value);
   return undefined;
+}
+
+/** Linux says reno, FreeBSD newreno. */
+function kernelName({ profile }: TcpSocket, name: CongestionName): string {
+  return name === 'newreno' && profile.name !== 'freebsd' ? 'reno' : name;
 }
 
 /** getsockopt: 0, and in `mismatch` what the option is if the script has it otherwise. */
@@ -230,7 +257,7 @@ function readOption(socket: Socket, name: string): number | string {
     case 'TCP_MAXSEG':
       return socket.tcb === undefined ? settings.maxMss || 536 : info(socket.tcb).mss;
     case 'TCP_CONGESTION':
-      return socket.tcb?.congestion.name ?? 'newreno';
+      return kernelName(socket, settings.congestion);
     case 'IP_TOS':
       return settings.trafficClass;
     case 'IP_TTL':
