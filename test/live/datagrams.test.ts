@@ -18,7 +18,7 @@ const BROADCAST = '10.7.0.255';
 /** Empty, odd, one fragment exactly, one byte more, the largest. */
 const SIZES = [0, 1, 2, 17, 1471, 1472, 1473, 2952, 9000, 65_506, 65_507];
 
-describeLive('datagrams', ['tcpdump', 'tshark'], () => {
+describeLive('datagrams', ['python3', 'tcpdump', 'tshark'], () => {
   let space: Namespace;
   let folder: string;
   let file: string;
@@ -163,18 +163,19 @@ describeLive('datagrams', ['tcpdump', 'tshark'], () => {
     });
   });
 
-  it('the kernel asks (IGMPv2 and v3 queries): every group is reported again', async () => {
+  it('a router asks (IGMPv3 general query): every group is reported again', async () => {
     await open(true);
     const socket = host.dgram.createSocket('udp4');
     socket.bind(7003);
     await once(socket, 'listening');
     socket.addMembership(GROUP);
+    // Joining is reported twice (RFC 3376 5.1): what follows is an answer.
+    await until(() => host.counters().igmp.igmpOutReports === 2, 'both reports');
     // A general query of IGMPv3 (RFC 3376 4.1) with the shortest response time, from a raw socket.
     const query = space.spawn('python3', ['-c', QUERY, TAP], { stdio: ['ignore', 'pipe', 'pipe'] });
     expect((await outcomeOf(query)).stderr).toBe('');
     await until(() => host.counters().igmp.igmpInQueries > 0, 'the query');
-    const before = host.counters().igmp.igmpOutReports;
-    await until(() => host.counters().igmp.igmpOutReports > before, 'the answer');
+    await until(() => host.counters().igmp.igmpOutReports > 2, 'the answer');
     socket.close();
     await host.close();
     const reports = fields(file, `igmp.type == 0x22 && igmp.maddr == ${GROUP}`, 'igmp.record_type');

@@ -98,14 +98,18 @@ function severityOf(text: string): number {
   return text === '' ? 0 : Number(text);
 }
 
+/** Our answer (RFC 2883) to what the kernel sent twice, as it does to probe for a loss when we are slow (RFC 8985 7). */
+const DUPLICATE_SACK = /D-SACK/;
+
 /**
  * What in an opinion speaks against us: anything broken on either side (a capture completes the kernel's checksums, too), and
  * every warning or error about our frames but the allowed ones.
  */
 export function complaints({ broken, remarks }: Opinion, allowed: readonly RegExp[] = []): string[] {
+  const fine = [...allowed, DUPLICATE_SACK];
   const against = remarks
     .filter(({ ours, severity }) => ours && severity !== 'note')
-    .filter(({ message }) => !allowed.some((pattern) => pattern.test(message)))
+    .filter(({ message }) => !fine.some((pattern) => pattern.test(message)))
     .map(({ frame, severity, message }) => `${frame}: ${severity}: ${message}`);
   return [...broken, ...against];
 }
