@@ -2,8 +2,8 @@
 
 import { describe, expect, test } from 'vitest';
 import { MILLISECOND, SECOND } from '../../src/base/time.ts';
-import { abort } from '../../src/tcp/calls.ts';
-import { ACK, RST, SYN } from '../../src/tcp/header.ts';
+import { abort, shutdown } from '../../src/tcp/calls.ts';
+import { ACK, FIN, RST, SYN } from '../../src/tcp/header.ts';
 import type { Options } from '../../src/tcp/options.ts';
 import type { TcpConfig } from '../../src/tcp/tcp.ts';
 import { fromPeer, Pair, pattern, stamp } from './pair.ts';
@@ -69,6 +69,16 @@ describe('RFC 7323 3.2: a connection with timestamps', () => {
     expect(said[0]!.flags).toBe(RST | ACK);
     expect(said[0]!.options.timestamps).toBe(true);
     expect(said[0]!.options.tsecr).toBe(server.ts.recent);
+  });
+});
+
+describe('MUST-61: PSH marks the last of the buffered data', () => {
+  test('so a FIN without data carries none, sent first or again', () => {
+    const { pair, server, said } = listening();
+    shutdown(server);
+    pair.run(SECOND);
+    expect(said.length).toBeGreaterThan(1);
+    expect(new Set(said.map((s) => s.flags))).toEqual(new Set([ACK | FIN]));
   });
 });
 
