@@ -120,9 +120,10 @@ export class World {
    *
    * @param {Face} face
    * @param {boolean} offload
+   * @param {NodeJS.ProcessEnv} [environment] what it has beyond our own
    * @returns {Promise<Server>}
    */
-  async serve(face, offload) {
+  async serve(face, offload, environment = {}) {
     const net = offload ? 0 : 1;
     const address = `10.${face === 'node' ? 8 : 7}.${net}.2`;
     const script = fileURLToPath(new URL('server.mjs', import.meta.url));
@@ -135,6 +136,7 @@ export class World {
     if (!offload && face === 'tapstack') options.push('--no-offload');
     const child = spawn(`${command[0]}`, [...command.slice(1), ...options], {
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+      env: { ...process.env, ...environment },
     });
     const server = new Server(child, address, () => this.#servers.delete(server));
     this.#servers.add(server);
