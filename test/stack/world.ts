@@ -1,98 +1,39 @@
-// Stacks on wires in one virtual time.
+// Stacks on wires in one virtual time: a simulation whose hosts remember what they heard.
 
 import { seededRandom } from '../../src/base/random.ts';
-import { type Micros, SECOND } from '../../src/base/time.ts';
+import type { Micros } from '../../src/base/time.ts';
 import { Trace } from '../../src/base/trace.ts';
-import type { Device } from '../../src/link/device.ts';
 import { createPipe } from '../../src/link/pipe.ts';
-import { segment } from '../../src/link/segment.ts';
-import type { Interface } from '../../src/stack/interface.ts';
-import { Stack, type StackOptions } from '../../src/stack/stack.ts';
-import { cidr } from './rig.ts';
-
-export interface Attached {
-  readonly device: Device;
-  readonly netif: Interface;
-}
+import { SimHost } from '../../src/sim/host.ts';
+import { Sim } from '../../src/sim/sim.ts';
+import type { StackOptions } from '../../src/stack/stack.ts';
 
 /** One stack and its devices, run as a host runs them. */
-export class Node {
-  readonly stack: Stack;
-  readonly links: Attached[] = [];
-  /** Every frame received, when asked for. */
+export class Node extends SimHost {
+  /** Every frame received. */
   readonly heard: Uint8Array[] = [];
 
   constructor(seed: number, now: Micros, options: Partial<StackOptions> = {}) {
-    this.stack = new Stack({ random: seededRandom(seed), now, trace: new Trace(), ...options });
-  }
-
-  attach(device: Device, ...addresses: string[]): Interface {
-    const port = segment(device);
-    const netif = this.stack.addInterface({ name: device.name, port, addresses: addresses.map(cidr) });
-    this.links.push({ device: port, netif });
-    return netif;
-  }
-
-  /** One round. True when something happened. */
-  round(now: Micros): boolean {
-    const { stack } = this;
-    stack.setTime(now);
-    let received = 0;
-    for (const { device, netif } of this.links) {
-      device.advance(now);
-      received += device.receive((packet) => {
-        this.heard.push(packet.bytes.slice(packet.start, packet.end));
-        stack.input(netif, packet);
-      }, 64);
-    }
-    stack.advance(now);
-    const busy = received > 0 || stack.pending;
-    stack.flush();
-    stack.deliver();
-    return busy;
+    super(now, seededRandom(seed), { trace: new Trace(), ...options });
+    this.onFrame = (packet) => this.heard.push(packet.bytes.slice(packet.start, packet.end));
   }
 }
 
 /** Nodes and the clock they share. */
-export class World {
-  now: Micros = 1_000 * SECOND;
+export class World extends Sim {
   readonly nodes: Node[] = [];
   readonly #seed: number;
 
   constructor(seed = 1) {
+    super({ seed });
     this.#seed = seed;
   }
 
   node(options: Partial<StackOptions> = {}): Node {
     const node = new Node(this.#seed * 100 + this.nodes.length, this.now, options);
     this.nodes.push(node);
+    this.hosts.push(node);
     return node;
-  }
-
-  /** Lets everybody work until nobody has anything to do at this instant. */
-  settle(): void {
-    for (let rounds = 0; rounds < 100_000; rounds++) {
-      let busy = false;
-      for (const node of this.nodes) if (node.round(this.now)) busy = true;
-      if (!busy) return;
-    }
-    throw new Error('the world does not come to rest');
-  }
-
-  /** Lets time pass, from deadline to deadline. */
-  pass(micros: Micros): void {
-    const end = this.now + micros;
-    this.settle();
-    for (;;) {
-      const next = Math.min(
-        ...this.nodes.flatMap((n) => [n.stack.nextTimeout(), ...n.links.map((l) => l.device.nextTimeout())]),
-      );
-      if (next > end) break;
-      this.now = Math.max(this.now, next);
-      this.settle();
-    }
-    this.now = end;
-    this.settle();
   }
 }
 
