@@ -48,10 +48,7 @@ export function acknowledge(tcb: Tcb, seg: Segment): Verdict {
     acked === 0 && snd.nxt !== snd.una && seg.len === 0 && snd.wnd === before && !isSyn(seg) && !isFin(seg);
   if (acked > 0 || news > 0 || duplicate) {
     onAck(tcb, Math.max(0, acked), news, duplicate);
-    const { congestion } = tcb;
-    if (congestion.modelBased && (acked > 0 || news > 0)) {
-      congestion.onDelivery(delivery, pipe(tcb), tcb.tcp.now);
-    }
+    if (tcb.congestion.modelBased && (acked > 0 || news > 0)) tellModel(tcb);
     touch(tcb);
   } else if (snd.wnd > before) {
     touch(tcb);
@@ -66,6 +63,13 @@ function noteDelivery(tcb: Tcb, seg: Segment, acked: number, news: number): void
   const known = acked > 0 && sacked.count > 0 ? ranges.covered(sacked, snd.una, seg.ack) : 0;
   const upTo = news > 0 ? ranges.rightOf(sacked, sacked.count - 1) : seg.ack;
   noteArrived(tcb.delivery, acked + news - known, upTo, rtt.minRtt, tcp.now);
+}
+
+/** Hands a model-based controller what {@link noteDelivery} found, now that recovery.ts has said what is lost. */
+function tellModel(tcb: Tcb): void {
+  const inFlight = pipe(tcb);
+  delivery.lost = tcb.stats.bytesOut - delivery.delivered - inFlight;
+  tcb.congestion.onDelivery(delivery, inFlight, tcb.tcp.now);
 }
 
 /** The peer took the octet, or the FIN, that probed its closed window: now it counts as sent. */

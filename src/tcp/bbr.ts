@@ -30,6 +30,15 @@ const LEAST_SEGMENTS = 4;
 /** 4.3.2.2: the pipe is full when three rounds brought less than a quarter more. */
 const FULL_GROWTH = 1.25;
 const FULL_ROUNDS = 3;
+/**
+ * Beyond version 1: a round that loses more than this, in more than so many segments, overflows a queue; chance does not. It ends
+ * STARTUP, and bounds what may be under way (as version 2 does, with 2 %, which small windows exceed by chance).
+ */
+const OVERFLOW_LOSS = 0.1;
+const OVERFLOW_SEGMENTS = 8;
+/** What an overflow leaves of the bound, and what a round without much loss gives back. */
+const BOUND_CUT = 0.85;
+const BOUND_GROWTH = 1.05;
 /** 4.2.1: a little less than measured, so that a queue drains rather than grows. */
 const MARGIN = 0.99;
 
@@ -56,6 +65,7 @@ class Bbr implements CongestionController {
   #bandwidth = 0;
   #round = 0;
   #roundEnd = 0;
+  #delivered = 0;
   #roundStart = false;
 
   /** RTprop, 0 while unknown, and when it was seen. */
@@ -66,6 +76,11 @@ class Bbr implements CongestionController {
   #fullBandwidth = 0;
   #fullCount = 0;
   #full = false;
+
+  /** Most that may be under way, learnt from overflows; and `delivered` and `lost` when the round began. */
+  #bound = Number.POSITIVE_INFINITY;
+  #roundDelivered = 0;
+  #roundLost = 0;
 
   #phase = 0;
   #phaseAt: Micros = 0;
@@ -96,6 +111,7 @@ class Bbr implements CongestionController {
   onAck(): void {}
 
   onDelivery(sample: DeliverySample, inFlight: number, now: Micros): void {
+    this.#delivered = sample.delivered;
     this.#countRound(sample);
     this.#takeBandwidth(sample);
     this.#cycle(inFlight, now);
@@ -108,9 +124,11 @@ class Bbr implements CongestionController {
   }
 
   /** 4.1.1.3: a round has passed when data is delivered that was sent after the last round ended. */
-  #countRound({ priorDelivered, delivered }: DeliverySample): void {
+  #countRound(sample: DeliverySample): void {
+    const { priorDelivered, delivered } = sample;
     this.#roundStart = priorDelivered >= this.#roundEnd && priorDelivered >= 0;
     if (!this.#roundStart) return;
+    this.#countLosses(sample);
     this.#roundEnd = delivered;
     this.#round++;
     this.#conserving = false;
@@ -120,6 +138,21 @@ class Bbr implements CongestionController {
     for (let i = 0; i < BANDWIDTH_ROUNDS; i++) most = Math.max(most, this.#rounds[i]!);
     if (most > 0) this.#bandwidth = most;
     else this.#rounds[this.#round % BANDWIDTH_ROUNDS] = this.#bandwidth;
+  }
+
+  /** At the end of a round: did it overflow a queue? */
+  #countLosses({ delivered, lost }: DeliverySample): void {
+    const lostNow = lost - this.#roundLost;
+    const sent = lostNow + delivered - this.#roundDelivered;
+    this.#roundLost = lost;
+    this.#roundDelivered = delivered;
+    if (lostNow > OVERFLOW_SEGMENTS * this.#mss && lostNow > OVERFLOW_LOSS * sent) {
+      this.#full = true;
+      this.#bound = Math.max(BOUND_CUT * Math.min(this.#bound, this.#inflight(CWND_GAIN)), this.#product(1));
+    } else if (this.#bound !== Number.POSITIVE_INFINITY) {
+      this.#bound *= BOUND_GROWTH;
+      if (this.#bound > this.#inflight(CWND_GAIN)) this.#bound = Number.POSITIVE_INFINITY;
+    }
   }
 
   #takeBandwidth({ rate, appLimited }: DeliverySample): void {
@@ -242,14 +275,15 @@ class Bbr implements CongestionController {
 
   /** 4.2.3.6 */
   #setWindow({ newly, delivered }: DeliverySample, inFlight: number): void {
-    const target = Math.floor(this.#inflight(this.#cwndGain));
+    const target = Math.floor(Math.min(this.#inflight(this.#cwndGain), this.#bound));
     if (this.#conserving) {
-      this.cwnd = Math.max(this.cwnd, inFlight + newly);
+      this.cwnd = inFlight + newly;
     } else if (this.#full) {
       this.cwnd = Math.min(this.cwnd + newly, target);
     } else if (this.cwnd < target || delivered < initialWindow(this.#mss)) {
       this.cwnd += newly;
     }
+    this.cwnd = Math.min(this.cwnd, this.#bound);
     this.cwnd = Math.max(this.cwnd, LEAST_SEGMENTS * this.#mss);
     if (this.#mode === 'probe-rtt') this.cwnd = Math.min(this.cwnd, this.#probeWindow());
   }
@@ -257,12 +291,12 @@ class Bbr implements CongestionController {
   // ---- losses
 
   /** 4.2.3.4: a loss says nothing about the rate; but for one round no more is sent than arrives. */
-  onLoss(inFlight: number): void {
+  onLoss(): void {
     this.#priorCwnd = this.#saved();
-    this.cwnd = Math.max(Math.min(this.cwnd, inFlight), LEAST_SEGMENTS * this.#mss);
     this.#conserving = true;
     this.#lost = true;
-    this.#roundEnd = Math.max(this.#roundEnd, 0);
+    // The round that conserves begins now.
+    this.#roundEnd = this.#delivered;
   }
 
   onRecoveryExit(): void {

@@ -6,16 +6,16 @@
 //         └─ its end is acknowledged or SACKed: what arrived since ÷ the time since = a sample
 //
 // The draft keeps these numbers with each packet. Here a few marks are spread over the window, in a ring of numbers that grows
-// to a fixed size: a sample every 1/32 of a window is as good as one for each packet, and costs no allocation.
+// to a fixed size: a sample every 1/64 of a window is as good as one for each packet, and costs no allocation.
 
 import type { Micros } from '../base/time.ts';
 import * as seq from './seq.ts';
 
 /** Marks of one connection: at first, and at most. A power of two. */
 const FIRST_MARKS = 4;
-const MOST_MARKS = 64;
+const MOST_MARKS = 128;
 /** The window is spread over so many marks, half of what there is room for: super-frames end where they end. */
-const SPREAD = 32;
+const SPREAD = 64;
 /** Numbers in a mark: end, sentAt, delivered, deliveredAt, firstSentAt, appLimited. */
 const FIELDS = 6;
 
@@ -24,6 +24,8 @@ export interface DeliverySample {
   /** Bytes that this ACK or SACK newly told of, and all of the connection's up to now. */
   newly: number;
   delivered: number;
+  /** Bytes sent that neither arrived nor are under way, up to now. Only for model-based controllers. */
+  lost: number;
   /** `delivered` when the data that this is a sample of was sent; −1 when this ACK gave no sample. */
   priorDelivered: number;
   /** 0 when this ACK gave no sample. */
@@ -75,6 +77,7 @@ export function createDelivery(iss: number): Delivery {
 export const sample: DeliverySample = {
   newly: 0,
   delivered: 0,
+  lost: 0,
   priorDelivered: -1,
   rate: 0,
   appLimited: false,

@@ -14,8 +14,9 @@ export interface Tuning {
   /** Round trip as the receiving side sees it, 0 while unknown; and the echo it was measured from last. */
   rtt: Micros;
   echo: number;
-  /** The measurement under way: since when, what the user took in it; and the most that it took in one so far. */
+  /** The measurement under way: since when and how many bytes, what the user took in it; and the most that it took in one. */
   since: Micros;
+  arrived: number;
   taken: number;
   most: number;
   /** What this connection grew by: goes back to the stack's budget when it ends. */
@@ -23,7 +24,7 @@ export interface Tuning {
 }
 
 export function createTuning(): Tuning {
-  return { rtt: 0, echo: 0, since: 0, taken: 0, most: 0, granted: 0 };
+  return { rtt: 0, echo: 0, since: 0, arrived: 0, taken: 0, most: 0, granted: 0 };
 }
 
 /** Segments on top of what a round trip's worth needs. */
@@ -55,9 +56,14 @@ export function tuneReceive(tcb: Tcb, n: number): void {
   tuning.taken += n;
   // Without timestamps the handshake's round trip must do.
   const round = tuning.rtt > 0 ? tuning.rtt : rtt.minRtt;
-  if (round === 0 || tcp.now - tuning.since < round) return;
-  const { taken, most } = tuning;
+  const elapsed = tcp.now - tuning.since;
+  if (round === 0 || elapsed < round) return;
+  // A gap that is filled sets free at once what came in several round trips: no more than came in this one counts.
+  const arrived = tcb.stats.bytesIn + tcb.receiveBuffer.outOfOrderBytes;
+  const taken = (Math.min(tuning.taken, arrived - tuning.arrived) * round) / elapsed;
+  const { most } = tuning;
   tuning.since = tcp.now;
+  tuning.arrived = arrived;
   tuning.taken = 0;
   if (taken <= most) return;
   tuning.most = taken;
