@@ -39,7 +39,13 @@ export function createLookup(resolver: () => Resolver | undefined, hasIpv6: () =
       else process.nextTick(callback, null, first.address, first.family);
     };
     const literal = net.isIP(hostname);
-    if (literal !== 0) return answer([{ address: hostname, family: literal }]);
+    // A literal is itself whatever family was asked for, as in dns.lookup: who uses it says what is wrong with it.
+    if (literal !== 0) {
+      const itself = { address: hostname, family: literal };
+      if (options.all === true) process.nextTick(callback, null, [itself]);
+      else process.nextTick(callback, null, hostname, literal);
+      return;
+    }
     // RFC 6761 6.3: localhost is this host, whatever a server would say.
     if (/^(.+\.)?localhost\.?$/i.test(hostname)) return answer(loopback(hasIpv6()));
     const resolve = resolver();

@@ -113,9 +113,8 @@ export class UdpHandle implements DatagramHandle, UdpUser, Closable {
   /** Node gives `lookup` an address of its own family, or a name that it resolves to one. */
   bind(text: string, port: number, flags = 0): number {
     const address = toAddress(text);
-    if (address === undefined || this.#bound) return errnoOf('EINVAL');
+    if (!this.#fits(address) || this.#bound) return errnoOf('EINVAL');
     if (this.#ground.closed) return errnoOf('ENETDOWN');
-    if (this.#family === 4 && address.family === 6) return errnoOf('EINVAL');
     if ((flags & (REUSE_ADDRESS | REUSE_PORT | IPV6_ONLY)) !== 0) this.#reopen(flags);
     this.#ground.loop.touch();
     const error = bindUdp(this.#socket, address.isUnspecified ? undefined : address, port);
@@ -138,7 +137,7 @@ export class UdpHandle implements DatagramHandle, UdpUser, Closable {
 
   connect(text: string, port: number): number {
     const address = toAddress(text);
-    if (address === undefined) return errnoOf('EINVAL');
+    if (!this.#fits(address)) return errnoOf('EINVAL');
     this.#ground.loop.touch();
     const error = connectUdp(this.#socket, this.#reachable(address), port);
     if (error !== undefined) return errnoOf(error);
@@ -149,6 +148,11 @@ export class UdpHandle implements DatagramHandle, UdpUser, Closable {
   disconnect(): number {
     const error = disconnectUdp(this.#socket);
     return error === undefined ? 0 : errnoOf(error);
+  }
+
+  /** An IPv4 socket knows no IPv6 address. */
+  #fits(address: Address | undefined): address is Address {
+    return address !== undefined && (this.#family === 6 || address.family === 4);
   }
 
   /** Linux takes the unspecified address as a destination for this host. */
@@ -175,7 +179,7 @@ export class UdpHandle implements DatagramHandle, UdpUser, Closable {
   send(request: Request, list: readonly Uint8Array[], count: number, ...rest: unknown[]): number {
     const [port, text] = rest.length > 1 ? (rest as [number, string]) : [0, undefined];
     const to = text === undefined ? undefined : toAddress(text);
-    if (text !== undefined && to === undefined) return errnoOf('EINVAL');
+    if (text !== undefined && !this.#fits(to)) return errnoOf('EINVAL');
     const bytes = count === 1 ? list[0]! : Buffer.concat(list as Uint8Array[]);
     const destination = to === undefined ? undefined : this.#reachable(to);
     if (this.#waiting.length > 0) return this.#wait(request, bytes, destination, port);
