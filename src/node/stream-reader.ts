@@ -6,6 +6,7 @@
 import type { Slab } from '../base/slab.ts';
 import { readableBytes, receive, receiveInto } from '../tcp/calls.ts';
 import type { Tcb } from '../tcp/tcb.ts';
+import { errnoOf } from './errors.ts';
 import type { StreamOwner } from './handle.ts';
 import { announceRead, nativeEnd, nativeRead, UV_EOF } from './internals.ts';
 
@@ -79,7 +80,7 @@ export class StreamReader {
   deliver(): void {
     const tcb = this.#tcb;
     if (tcb === undefined || this.#owner.connecting) return;
-    while (this.#wanted && !this.#owner.closing && readableBytes(tcb) > 0) {
+    while (this.#wanted && !this.ended && !this.#owner.closing && readableBytes(tcb) > 0) {
       if (this.taken) this.#readNative(tcb);
       else if (this.userBuffer !== undefined) this.#readIntoUser(tcb, this.userBuffer);
       else this.#readInPlace(tcb);
@@ -107,6 +108,11 @@ export class StreamReader {
   }
 
   #readIntoUser(tcb: Tcb, into: Uint8Array): void {
+    // Empty, or its memory was transferred away: there is nowhere to read to, ever. What libuv says of such a buffer.
+    if (into.length === 0) {
+      this.#end(errnoOf('ENOBUFS'));
+      return;
+    }
     const length = receiveInto(tcb, into, 0, into.length);
     this.bytesRead += length;
     announceRead(length, 0);
