@@ -276,10 +276,16 @@ export class TcpHandle extends NativeStream implements TcpUser, StreamOwner, Clo
   connect(request: Request, address: string, port: number): number {
     const to = toAddress(address);
     if (to === undefined) return errnoOf('EINVAL');
+    if (this.connecting) return errnoOf('EALREADY');
     if (this.#tcb !== undefined) return errnoOf('EISCONN');
     if (this.#ground.closed) return errnoOf('ENETDOWN');
     // Linux refuses port 0 as if nobody listened, and takes the unspecified address for this host.
-    if (port === 0) return errnoOf('ECONNREFUSED');
+    if (port === 0) {
+      this.#connectRequest = request;
+      this.changed();
+      this.loop.afterEvents({ resume: () => this.#finishConnect(errnoOf('ECONNREFUSED')) });
+      return 0;
+    }
     const remote = to.isUnspecified ? (to.family === 4 ? LOOPBACK_V4 : LOOPBACK_V6) : to;
     const local = this.#local;
     this.loop.touch();
@@ -290,6 +296,8 @@ export class TcpHandle extends NativeStream implements TcpUser, StreamOwner, Clo
       localPort: this.#localPort,
       user: this,
     });
+    // Linux's word for a four-tuple that is taken.
+    if (tcb === 'EADDRINUSE') return errnoOf('EADDRNOTAVAIL');
     if (typeof tcb === 'string') return errnoOf(tcb);
     this.#tcb = this.#reader.tcb = this.#writer.tcb = tcb;
     this.#connectRequest = request;
