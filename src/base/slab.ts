@@ -16,6 +16,8 @@ export class Slab {
   token = NO_TOKEN;
   /** Who holds it. */
   refs = 0;
+  /** An application was given a view of it, and was kept from taking the memory away. */
+  lent = false;
   readonly #home: SlabPool | undefined;
 
   constructor(bytes: Uint8Array, home?: SlabPool) {

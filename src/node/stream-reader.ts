@@ -9,6 +9,7 @@ import type { Tcb } from '../tcp/tcb.ts';
 import { errnoOf } from './errors.ts';
 import type { StreamOwner } from './handle.ts';
 import { announceRead, nativeEnd, nativeRead, UV_EOF } from './internals.ts';
+import { lend } from './lend.ts';
 
 /** Bytes handed up between two looks at whether the reader still wants them: what libuv reads at a time. */
 const READ_MOST = 65_536;
@@ -103,7 +104,7 @@ export class StreamReader {
       if (this.#owner.closing) return;
       this.bytesRead += length;
       announceRead(length, slab.bytes.byteOffset + offset);
-      this.#owner.context.run(this.onread!, this.#owner, slab.bytes.buffer);
+      this.#owner.context.run(this.onread!, this.#owner, lend(slab));
     }
   }
 

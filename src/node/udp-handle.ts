@@ -19,6 +19,7 @@ import {
 import { errnoOf } from './errors.ts';
 import { Anchor, type Closable, Context, fillName, type Ground, type SockName, toAddress } from './handle.ts';
 import { type DatagramHandle, ownerOf, type Request, UV_ECANCELED } from './internals.ts';
+import { lend } from './lend.ts';
 
 /** bind's flags. */
 const IPV6_ONLY = 1;
@@ -264,7 +265,7 @@ export class UdpHandle implements DatagramHandle, UdpUser, Closable {
     if (this.onmessage === undefined) return;
     const { bytes } = slab;
     // No copy: UDP has put small ones together, and a large one is the only thing that keeps its slab.
-    const message = Buffer.from(bytes.buffer as ArrayBuffer, bytes.byteOffset + offset, length);
+    const message = Buffer.from(lend(slab) as ArrayBuffer, bytes.byteOffset + offset, length);
     const from = {
       address: this.#textOf(source),
       family: source.family === 4 ? 'IPv4' : 'IPv6',

@@ -337,6 +337,61 @@ describe('bytes', () => {
   });
 });
 
+describe('memory', () => {
+  /** Tries every way there is to take the memory away; what is left of it. */
+  const takeAway = (chunk: Buffer): number => {
+    try {
+      structuredClone(0, { transfer: [chunk.buffer as ArrayBuffer] });
+    } catch {
+      // Later Nodes throw, earlier ones copy.
+    }
+    try {
+      (chunk.buffer as ArrayBuffer & { transfer?(): void }).transfer?.();
+    } catch {
+      // Since Node 22.
+    }
+    return chunk.length;
+  };
+
+  test.each([100, 20_000])('chunks of %i bytes cannot be taken away from other sockets', async (size) => {
+    await using w = await wire();
+    const server = w.b.net.createServer();
+    server.listen(80);
+    const lengths: number[] = [];
+    let bytes = 0;
+    server.on('connection', (peer) => {
+      peer.on('data', (chunk) => {
+        bytes += chunk.length;
+        lengths.push(takeAway(chunk));
+      });
+    });
+    const clients = [1, 2, 3].map(() => w.a.net.connect(80, B));
+    for (let round = 0; round < 5; round++) {
+      for (const client of clients) client.write(Buffer.alloc(size));
+      await sleep(5);
+    }
+    for (const client of clients) await finished(client.end().resume());
+    expect(bytes).toBe(3 * 5 * size);
+    expect(lengths).not.toContain(0);
+    server.close();
+  });
+
+  test('nor can datagrams', async () => {
+    await using w = await wire();
+    const receiver = w.b.dgram.createSocket('udp4').bind(5000);
+    const lengths: number[] = [];
+    receiver.on('message', (message) => lengths.push(takeAway(message)));
+    const sender = w.a.dgram.createSocket('udp4');
+    for (let i = 0; i < 5; i++) {
+      for (const size of [10, 20_000]) sender.send(Buffer.alloc(size), 5000, B);
+      await sleep(5);
+    }
+    expect(lengths).toEqual(Array(5).fill([10, 20_000]).flat());
+    sender.close();
+    receiver.close();
+  });
+});
+
 describe('closing', () => {
   test('half close: with allowHalfOpen the other half goes on', async () => {
     await using w = await wire();
