@@ -18,7 +18,7 @@ import { opinionOf } from './support/wireshark.ts';
 
 const STORMS: { name: string; size: number; weather: NetemOptions }[] = [
   { name: 'loss of 2 %', size: 10_000_000, weather: { loss: 0.02 } },
-  { name: 'loss of 2 %, 20 ms away', size: 4_000_000, weather: { loss: 0.02, delay: 10 * MILLISECOND } },
+  { name: 'loss of 2 %, 20 ms away', size: 2_000_000, weather: { loss: 0.02, delay: 10 * MILLISECOND } },
   {
     name: 'bursts of loss',
     size: 4_000_000,
@@ -26,7 +26,7 @@ const STORMS: { name: string; size: number; weather: NetemOptions }[] = [
   },
   {
     name: 'reordering',
-    size: 10_000_000,
+    size: 4_000_000,
     weather: { delay: 2 * MILLISECOND, jitter: 1 * MILLISECOND, reorder: 0.1 },
   },
   { name: 'duplicates', size: 10_000_000, weather: { duplicate: 0.2 } },
