@@ -173,6 +173,15 @@ export class StreamWriter {
     this.#finishShutdown(shutdownStatus);
   }
 
+  /**
+   * Fails the writes of C++ that wait, so that TLS ends with this error. Told of the socket's error alone, it would emit that, and
+   * then another when its write is cancelled.
+   */
+  failNative(status: number): void {
+    if (this.#writes[0]?.native !== true) return;
+    for (const write of this.#writes.splice(0)) this.#complete(write, status);
+  }
+
   cancel(): void {
     this.fail(UV_ECANCELED, UV_ECANCELED);
   }

@@ -497,6 +497,7 @@ export class TcpHandle extends NativeStream implements TcpUser, StreamOwner, Clo
       return;
     }
     this.#error = error;
+    if (error !== undefined) this.#writer.failNative(errnoOf(error));
     this.#reader.deliver();
     if (!this.#closing) this.#writer.fail(errnoOf(error ?? 'EPIPE'), errnoOf('ENOTCONN'));
   }

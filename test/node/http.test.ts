@@ -8,7 +8,7 @@ import https from 'node:https';
 import type net from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import tls from 'node:tls';
-import { beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test, vi } from 'vitest';
 import { makeKeys } from './keys.ts';
 import { wire } from './wire.ts';
 
@@ -204,6 +204,26 @@ describe('tls', () => {
     expect(Buffer.concat(chunks).equals(payload)).toBe(true);
     server.close();
     await once(server, 'close');
+  });
+
+  test('a reset under a TLS socket in the middle of a write is one error, then close', async () => {
+    await using w = await wire();
+    const events: unknown[] = [];
+    const server = tls.createServer(keys, (socket) => {
+      socket.on('error', (error: NodeJS.ErrnoException) => events.push(error.code));
+      socket.on('close', () => events.push('close'));
+      socket.write(Buffer.alloc(5 << 20), () => events.push('written'));
+    });
+    await w.b.listen(server, 443);
+    const below = w.a.net.connect(443, B);
+    const socket = tls.connect({ socket: below, ca: keys.cert, servername: 'camera.test' });
+    socket.on('error', () => {});
+    socket.once('data', () => below.resetAndDestroy());
+    await vi.waitFor(() => expect(events).toContain('close'));
+    await sleep(20);
+    // Node's order of the callback and the error has changed between versions.
+    expect(events.filter((event) => event !== 'written')).toEqual(['ECONNRESET', 'close']);
+    server.close();
   });
 
   test('STARTTLS: a plain connection becomes a secure one', async () => {
