@@ -61,6 +61,7 @@ export type { EchoClient, EchoError, EchoOptions, EchoReply, EchoUser } from './
 export * as ipv4Header from './ipv4/header.ts';
 export * as icmpHeader from './ipv4/icmp-header.ts';
 // Devices, and devices around devices.
+export { Cable, type CableOptions } from './link/cable.ts';
 export { type Capture, type CaptureOptions, capture, type WallTime } from './link/capture.ts';
 export {
   type Device,
@@ -88,6 +89,10 @@ export {
 } from './pcap/pcapng.ts';
 export { PcapngReader } from './pcap/pcapng-reader.ts';
 export type { CaptureError, CaptureReader, CaptureRecord } from './pcap/record.ts';
+// Many hosts in one virtual time.
+export { SimHost, type SimHostOptions } from './sim/host.ts';
+export { type LinkOptions as SimLinkOptions, SimLink, SimSwitch } from './sim/link.ts';
+export { Sim, type SimOptions } from './sim/sim.ts';
 export type { Lifetimes } from './stack/addresses.ts';
 export type { Counters, InterfaceReport } from './stack/counters.ts';
 export type { AddressOptions, Interface, InterfaceOptions, NeighbourProtocol } from './stack/interface.ts';

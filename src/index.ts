@@ -18,4 +18,5 @@ export { createPcapngFile, readCapture } from './node/pcap-file.ts';
 export { createPcapWriter } from './node/pcap-writer.ts';
 export type { ArpingOptions, ArpingReply, PingOptions, PingReply } from './node/ping.ts';
 export { openTap, Tap, TapDevice, TapError, type TapOptions, Tun } from './node/tap.ts';
+export { createTapWire, type Lateness, TapWire, type TapWireOptions } from './node/tap-wire.ts';
 export { createWire, type HostPair, type WireOptions } from './node/wire.ts';

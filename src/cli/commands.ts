@@ -8,6 +8,7 @@ import { getCommand } from './get.ts';
 import { ncCommand } from './nc.ts';
 import { pingCommand } from './ping.ts';
 import { upCommand } from './up.ts';
+import { wireCommand } from './wire.ts';
 
 export const COMMANDS: readonly MakeCommand[] = [
   upCommand,
@@ -17,4 +18,5 @@ export const COMMANDS: readonly MakeCommand[] = [
   getCommand,
   dissectCommand,
   drillCommand,
+  wireCommand,
 ];

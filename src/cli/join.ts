@@ -70,7 +70,7 @@ export async function openHost(plan: HostPlan): Promise<Host> {
 }
 
 /** True when an error of the driver says that TAPs are not to be had here, not that this one is wrong. */
-function isNoTap(error: unknown): boolean {
+export function isNoTap(error: unknown): boolean {
   const { name, code, syscall } = (error ?? {}) as { name?: string; code?: string; syscall?: string };
   if (name !== 'TapError') return false;
   if (code === 'ERR_TAP_UNAVAILABLE' || code === 'EPERM' || code === 'EACCES') return true;

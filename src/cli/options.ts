@@ -31,8 +31,8 @@ export const DEFAULT_IP = '10.7.0.2/24';
 export const DEFAULT_HOST_IP = '10.7.0.1/24';
 
 /** RFC 791 3.2: every host must take 576 bytes. The largest is what an IPv4 total length can say. */
-const LEAST_MTU = 576;
-const MOST_MTU = 65_535;
+export const LEAST_MTU = 576;
+export const MOST_MTU = 65_535;
 /** Linux IFNAMSIZ is 16, with the closing zero. */
 const MOST_NAME = 15;
 
@@ -155,7 +155,8 @@ export function anyDestination(text: string): string {
   return address.toString();
 }
 
-function hostCidr(text: string): string {
+/** An IPv4 address of one host, with its prefix length. */
+export function hostCidr(text: string): string {
   const cidr = text.includes('/') ? parseCidr(text) : undefined;
   if (cidr === undefined) {
     throw new InvalidArgumentError('Give an address with its prefix length, as 10.7.0.2/24.');
@@ -201,14 +202,14 @@ function unicastMac(text: string): string {
   return text.toLowerCase().replaceAll('-', ':');
 }
 
-function interfaceName(text: string): string {
+export function interfaceName(text: string): string {
   if (text === '' || text.length > MOST_NAME || text === '.' || text === '..' || /[\s/:]/.test(text)) {
     throw new InvalidArgumentError(`Give 1 to ${MOST_NAME} characters without spaces, "/" or ":", as tap0.`);
   }
   return text;
 }
 
-function namespaceName(text: string): string {
+export function namespaceName(text: string): string {
   if (text === '' || text === '.' || text === '..' || text.includes('/') || text.includes('\0')) {
     throw new InvalidArgumentError("Give a name as 'ip netns list' shows it.");
   }

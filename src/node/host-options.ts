@@ -4,6 +4,7 @@ import { type Address, type Cidr, parseAddress, parseCidr } from '../base/addres
 import { isGroupMac, type Mac, parseMac } from '../base/mac.ts';
 import type { Random } from '../base/random.ts';
 import type { Device } from '../link/device.ts';
+import type { NetemOptions } from '../link/netem.ts';
 import { HostError } from './errors.ts';
 import type { TapOptions } from './tap.ts';
 
@@ -32,6 +33,8 @@ export interface HostOptions {
   readonly probe?: boolean;
   /** Forward packets that are for others, as a router does. */
   readonly forwarding?: boolean;
+  /** Makes the network worse for this host: delay, loss, rate … both ways, or as its `direction` says. */
+  readonly netem?: NetemOptions;
   /** Closes the host when it aborts. */
   readonly signal?: AbortSignal;
   /** Name of the interface in reports; the device's own unless given. */

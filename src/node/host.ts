@@ -9,6 +9,7 @@ import { type Address, ANY_V4 } from '../base/address.ts';
 import { formatMac } from '../base/mac.ts';
 import { Roster } from '../base/roster.ts';
 import type { Device, DeviceStats } from '../link/device.ts';
+import { type Netem, type NetemOptions, netem } from '../link/netem.ts';
 import { segment } from '../link/segment.ts';
 import type { Counters } from '../stack/counters.ts';
 import type { Interface } from '../stack/interface.ts';
@@ -80,6 +81,8 @@ export class Host extends EventEmitter<HostEvents> {
   /** The device that was given or opened. */
   readonly device: Device;
   readonly interface: Interface;
+  /** The bad network that was asked for, to be changed while it runs. A capture is of what passes on its far side. */
+  readonly netem: Netem | undefined;
   /** As `dns.lookup`, with this host's eyes: literals, `localhost`, and what {@link resolver} knows. */
   readonly lookup: Lookup;
   /** Finds names for {@link lookup}; without one every name is ENOTFOUND. */
@@ -105,7 +108,8 @@ export class Host extends EventEmitter<HostEvents> {
     });
     this.stack = stack;
     this.#captures = new CapturePoint(device, stack.trace);
-    const port = observe(offloaded(this.#captures.device), name);
+    this.netem = options.netem === undefined ? undefined : worsened(this.#captures.device, options.netem);
+    const port = observe(offloaded(this.netem ?? this.#captures.device), name);
     this.interface = stack.addInterface({
       name,
       port,
@@ -362,6 +366,16 @@ function tapOptions(options: HostOptions, plan: HostPlan): TapOptions {
     ...(offload === undefined ? {} : { offload }),
     ...(netns === undefined ? {} : { netns }),
   };
+}
+
+/** Puts a bad network before the device; closes it when that is refused. */
+function worsened(device: Device, options: NetemOptions): Netem {
+  try {
+    return netem(device, options);
+  } catch (error) {
+    device.close();
+    throw error;
+  }
 }
 
 /** The stack hands down super-frames and pending checksums: a device that does not take all of them gets a cutter before it. */

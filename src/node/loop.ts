@@ -186,6 +186,8 @@ export class Loop<I extends NetInterface = NetInterface> {
     const stack = this.#stack;
     this.#running = true;
     try {
+      // A device that delays frames counts from now, also when it was a user's call that brought us here.
+      this.#device?.advance(time);
       stack.advance(time);
       for (let turn = 0; turn < MOST_TURNS; turn++) {
         stack.flush();
