@@ -120,8 +120,8 @@ export const DEFAULT_OPTIONS: TcpOptions = {
   userTimeout: 15 * MINUTE,
   ttl: 64,
   trafficClass: 0,
-  sendBufferLimit: 1 << 20,
-  receiveBufferLimit: 1 << 20,
+  sendBufferLimit: 2 << 20,
+  receiveBufferLimit: 2 << 20,
   // What a window field scaled by 8 can name: 1 Gbit/s over 100 ms is 12.5 MB, and a little must wait beside what is under way.
   sendBufferMax: 2 * (65_535 << 8),
   receiveBufferMax: 65_535 << 8,

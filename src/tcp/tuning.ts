@@ -30,34 +30,34 @@ export function createTuning(): Tuning {
 /** Segments on top of what a round trip's worth needs. */
 const SPARE_SEGMENTS = 16;
 /** Timestamps tick once a millisecond: nothing shorter can be measured. */
-const LEAST_RTT: Micros = MILLISECOND;
-/** An echo older than this is no round trip but a pause. */
-const MOST_RTT: Micros = 2000 * MILLISECOND;
+const TICK: Micros = MILLISECOND;
+/**
+ * Below this the limits stay. They let several Gbit/s through as they are; and on so short a path it is our own buffer that makes
+ * round trips long: a larger one would be filled, make them longer, and move the bytes out of the processor's caches.
+ */
+const LEAST_RTT: Micros = 2 * MILLISECOND;
 
 /**
  * A data segment echoes a timestamp of ours (RFC 7323 4.1): the time since is a round trip, or longer if the peer had nothing to
- * send. So shorter samples are believed at once, longer ones slowly. `clock` is our timestamp clock now.
+ * send, so the least is believed. `clock` is our timestamp clock now.
  */
 export function noteEcho(tcb: Tcb, seg: Segment, clock: number): void {
   const { tuning } = tcb;
   const { tsecr } = seg.options;
   if (!seg.options.timestamps || tsecr === tuning.echo) return;
   tuning.echo = tsecr;
-  const rtt = Math.max(LEAST_RTT, seq.sub(clock, tsecr) * MILLISECOND);
-  if (rtt > MOST_RTT) return;
+  const rtt = Math.max(TICK, seq.sub(clock, tsecr) * MILLISECOND);
   if (tuning.rtt === 0 || rtt < tuning.rtt) tuning.rtt = rtt;
-  else tuning.rtt += (rtt - tuning.rtt) / 8;
 }
 
 /** The user took `n` bytes. Once a round trip the window is made large enough for twice what it took in the last one. */
 export function tuneReceive(tcb: Tcb, n: number): void {
-  const { tuning, options, rtt, tcp } = tcb;
+  const { tuning, options, tcp } = tcb;
   if (options.receiveBufferLimit >= options.receiveBufferMax) return;
   tuning.taken += n;
-  // Without timestamps the handshake's round trip must do.
-  const round = tuning.rtt > 0 ? tuning.rtt : rtt.minRtt;
+  const round = leastRtt(tcb);
   const elapsed = tcp.now - tuning.since;
-  if (round === 0 || elapsed < round) return;
+  if (round < LEAST_RTT || elapsed < round) return;
   // A gap that is filled sets free at once what came in several round trips: no more than came in this one counts.
   const arrived = tcb.stats.bytesIn + tcb.receiveBuffer.outOfOrderBytes;
   const taken = (Math.min(tuning.taken, arrived - tuning.arrived) * round) / elapsed;
@@ -75,11 +75,17 @@ export function tuneReceive(tcb: Tcb, n: number): void {
   options.receiveBufferLimit += grant(tcb, limit - options.receiveBufferLimit);
 }
 
+/** The least round trip that this end has seen, as a sender (the handshake's, if nothing else) or as a receiver; 0 if none. */
+function leastRtt({ rtt, tuning }: Tcb): Micros {
+  if (rtt.minRtt === 0 || tuning.rtt === 0) return Math.max(rtt.minRtt, tuning.rtt);
+  return Math.min(rtt.minRtt, tuning.rtt);
+}
+
 /** The user wants to send more than the buffer takes: two congestion windows, one under way and one that waits, must fit. */
 export function tuneSend(tcb: Tcb): void {
   const { options, sendBuffer, congestion } = tcb;
   const limit = Math.min(2 * congestion.cwnd, options.sendBufferMax);
-  if (limit <= options.sendBufferLimit) return;
+  if (limit <= options.sendBufferLimit || leastRtt(tcb) < LEAST_RTT) return;
   options.sendBufferLimit += grant(tcb, limit - options.sendBufferLimit);
   sendBuffer.limit = options.sendBufferLimit;
 }
