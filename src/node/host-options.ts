@@ -5,6 +5,8 @@ import { isGroupMac, type Mac, parseMac } from '../base/mac.ts';
 import type { Random } from '../base/random.ts';
 import type { Device } from '../link/device.ts';
 import type { NetemOptions } from '../link/netem.ts';
+import type { CongestionName } from '../tcp/congestion.ts';
+import { isController } from '../tcp/controllers.ts';
 import { HostError } from './errors.ts';
 import type { TapOptions } from './tap.ts';
 
@@ -33,6 +35,8 @@ export interface HostOptions {
   readonly probe?: boolean;
   /** Forward packets that are for others, as a router does. */
   readonly forwarding?: boolean;
+  /** Congestion control of its connections: `cubic` unless given, `newreno`, or `bbr`, which does not mind lost packets. */
+  readonly congestion?: CongestionName;
   /** Makes the network worse for this host: delay, loss, rate … both ways, or as its `direction` says. */
   readonly netem?: NetemOptions;
   /** Closes the host when it aborts. */
@@ -74,6 +78,8 @@ export function checkOptions(options: HostOptions): HostPlan {
       );
   }
   checkDevice(options);
+  if (options.congestion !== undefined && !isController(options.congestion))
+    throw refuse('congestion', `"${options.congestion}" is none of cubic, newreno, bbr`);
   const addresses = listOf(options.ipv4).map(checkCidr);
   return {
     addresses,

@@ -16,7 +16,7 @@ import type { Interface } from '../stack/interface.ts';
 import { isUsable } from '../stack/route.ts';
 import { Stack } from '../stack/stack.ts';
 import { abort } from '../tcp/calls.ts';
-import { allConnections, type Tcp } from '../tcp/tcp.ts';
+import { allConnections, DEFAULT_OPTIONS, type Tcp } from '../tcp/tcp.ts';
 import { CapturePoint, type HostCapture } from './capture-point.ts';
 import { now, systemRandom } from './clock.ts';
 import { type ConnectionFacts, listConnections } from './connections.ts';
@@ -105,6 +105,9 @@ export class Host extends EventEmitter<HostEvents> {
       random: options.random ?? systemRandom(),
       now: now(),
       ...(options.forwarding === undefined ? {} : { forwarding: options.forwarding }),
+      ...(options.congestion === undefined
+        ? {}
+        : { tcp: { defaults: { ...DEFAULT_OPTIONS, congestion: options.congestion } } }),
     });
     this.stack = stack;
     this.#captures = new CapturePoint(device, stack.trace);

@@ -78,7 +78,10 @@ export function forget(v: Validation): void {
   v.since = NEVER;
 }
 
-/** 4.4.1: what a loss is reckoned from: FlightSize, or in the non-validated phase pipeACK if that is more; never more than cwnd. */
+/**
+ * 4.4.1: what a loss is reckoned from: FlightSize, or in the non-validated phase pipeACK if that is more; never more than cwnd.
+ * Deviates: R, the volume sent again, is not taken off at the end of recovery; a controller does not hear of it.
+ */
 export function lossBase(v: Validation, inFlight: number, cwnd: number): number {
   return isValidated(v, cwnd) ? inFlight : Math.min(cwnd, Math.max(v.pipeAck, inFlight));
 }

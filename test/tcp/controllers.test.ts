@@ -2,6 +2,8 @@
 
 import { describe, expect, test } from 'vitest';
 import { MILLISECOND as MS, SECOND } from '../../src/base/time.ts';
+import { createPipe } from '../../src/link/pipe.ts';
+import { createHost } from '../../src/node/host.ts';
 import { abort, info, send } from '../../src/tcp/calls.ts';
 import type { CongestionName } from '../../src/tcp/congestion.ts';
 import { DEFAULT_OPTIONS } from '../../src/tcp/tcp.ts';
@@ -20,6 +22,17 @@ describe('the choice of a controller', () => {
       const { client, server } = new Pair({ config }).connect();
       expect([info(client).congestion, info(server).congestion]).toEqual([congestion, congestion]);
     }
+  });
+
+  test('or for a host; and nothing else is one', async () => {
+    for (const congestion of NAMES) {
+      const [device] = createPipe();
+      await using host = await createHost({ device, ipv4: '10.7.0.2/24', congestion });
+      expect(host.stack.tcp.config.defaults.congestion).toBe(congestion);
+    }
+    const [device] = createPipe();
+    const unknown = createHost({ device, ipv4: '10.7.0.2/24', congestion: 'vegas' as CongestionName });
+    await expect(unknown).rejects.toThrow('congestion: "vegas" is none of cubic, newreno, bbr');
   });
 });
 
