@@ -148,9 +148,10 @@ class Bbr implements CongestionController {
     this.#roundDelivered = delivered;
     if (lostNow > OVERFLOW_SEGMENTS * this.#mss && lostNow > OVERFLOW_LOSS * sent) {
       this.#full = true;
-      this.#bound = Math.max(BOUND_CUT * Math.min(this.#bound, this.#inflight(CWND_GAIN)), this.#product(1));
+      const bound = BOUND_CUT * Math.min(this.#bound, this.#inflight(CWND_GAIN));
+      this.#bound = Math.floor(Math.max(bound, this.#product(1)));
     } else if (this.#bound !== Number.POSITIVE_INFINITY) {
-      this.#bound *= BOUND_GROWTH;
+      this.#bound = Math.floor(this.#bound * BOUND_GROWTH);
       if (this.#bound > this.#inflight(CWND_GAIN)) this.#bound = Number.POSITIVE_INFINITY;
     }
   }

@@ -15,7 +15,7 @@ const QUANTUM: Micros = MILLISECOND;
 
 /** Bytes of one quantum at `rate` bytes a second. */
 export function quantum(rate: number, mss: number): number {
-  return Math.max(2 * mss, Math.min((rate * QUANTUM) / SECOND, MOST_PAYLOAD));
+  return Math.max(2 * mss, Math.min(Math.floor((rate * QUANTUM) / SECOND), MOST_PAYLOAD));
 }
 
 /**
