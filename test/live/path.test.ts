@@ -78,14 +78,14 @@ describeLive('the path', ['ping', 'arping', 'tshark', 'nc'], () => {
   it('arping: we answer, to a probe from nobody too (RFC 5227), and from one address alone', async () => {
     const kernel = space();
     const up = await Up.start(kernel);
-    expect(kernel.run('arping', '-c', '3', '-w', '5', '-W', '0.01', '-i', TAP, OURS)).toContain(
+    expect(kernel.run('arping', '-C', '3', '-w', '30', '-W', '0.05', '-i', TAP, OURS)).toContain(
       '3 packets received',
     );
     // A probe has 0.0.0.0 as its sender: this is how a host finds out that the address is taken.
-    expect(kernel.run('arping', '-0', '-c', '2', '-w', '5', '-W', '0.01', '-i', TAP, OURS)).toContain(
+    expect(kernel.run('arping', '-0', '-C', '2', '-w', '30', '-W', '0.05', '-i', TAP, OURS)).toContain(
       '2 packets received',
     );
-    expect(kernel.run('arping', '-d', '-c', '2', '-w', '5', '-W', '0.01', '-i', TAP, OURS)).toContain(
+    expect(kernel.run('arping', '-d', '-C', '2', '-w', '30', '-W', '0.05', '-i', TAP, OURS)).toContain(
       '2 packets received',
     );
     const silence = await kernel.exec('arping', '-c', '1', '-w', '1', '-i', TAP, '10.7.0.3');
