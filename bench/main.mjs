@@ -11,6 +11,7 @@ import { parseArgs } from 'node:util';
 import { codecs } from './codecs.mjs';
 import { live } from './live.mjs';
 import { heading, printed } from './report.mjs';
+import { wire } from './wire.mjs';
 import { obstacle } from './world.mjs';
 
 const { values } = parseArgs({
@@ -52,5 +53,7 @@ const options = {
 console.log(heading);
 await codecs(options);
 const missing = obstacle();
-if (missing === undefined) await live(options);
-else console.error(`The live rows were left out: ${missing}.`);
+if (missing === undefined) {
+  await live(options);
+  await wire(options);
+} else console.error(`The live rows were left out: ${missing}.`);

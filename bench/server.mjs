@@ -1,7 +1,7 @@
 // The Node program of every live row: echo, sink and source, on the sockets it is given.
 //
 //   node server.mjs --face node --address 10.8.0.2
-//   node server.mjs --face tapstack --address 10.7.0.2 --netns NAME --tap tap0 --host-ip 10.7.0.1 [--no-offload]
+//   node server.mjs --face tapstack --address 10.7.0.2 --netns NAME --tap tap0 --host-ip 10.7.0.1 [--no-offload] [--netem JSON]
 //
 // It is started by world.mjs with an IPC channel: it says 'ready', and answers 'gauge' with its memory and CPU time.
 
@@ -16,6 +16,8 @@ const { values } = parseArgs({
     tap: { type: 'string' },
     'host-ip': { type: 'string' },
     'no-offload': { type: 'boolean', default: false },
+    /** A bad network, as JSON: what createHost's `netem` takes. */
+    netem: { type: 'string' },
     dist: { type: 'string' },
   },
 });
@@ -86,6 +88,7 @@ async function open() {
     hostIp: `${values['host-ip']}/24`,
     ipv4: `${values.address}/24`,
     offload: !values['no-offload'],
+    ...(values.netem === undefined ? {} : { netem: JSON.parse(values.netem) }),
   });
   return { net: host.net, dgram: host.dgram };
 }

@@ -109,10 +109,57 @@ export class World {
       const address = `10.8.${which}.${host}`;
       run('ip', '-n', `${ns}`, 'addr', 'add', `${address}/24`, 'dev', `${name}`);
       run('ip', '-n', `${ns}`, 'link', 'set', `${name}`, 'up');
-      const route = [`10.8.${which}.0/24`, 'dev', `${name}`, 'src', address, 'congctl', 'cubic'];
-      run('ip', '-n', `${ns}`, 'route', 'replace', ...route);
+      this.#steer(`${ns}`, `${name}`, address);
       if (features.length > 0) run('ip', 'netns', 'exec', `${ns}`, 'ethtool', '-K', `${name}`, ...features);
     }
+  }
+
+  /**
+   * Joins the namespaces by a cable with this weather, as `tapstack wire` has it: 10.9.0.1 and 10.9.0.2. The kernels at both
+   * ends steer by CUBIC. What comes back takes it away.
+   *
+   * @param {readonly string[]} weather
+   * @returns {Promise<() => Promise<void>>}
+   */
+  async wire(weather) {
+    const program = fileURLToPath(new URL('cli/main.js', this.#dist));
+    const ends = [
+      '--netns-a',
+      this.#here,
+      '--netns-b',
+      this.#there,
+      '--ip-a',
+      '10.9.0.1/24',
+      '--ip-b',
+      '10.9.0.2/24',
+    ];
+    const child = spawn(process.execPath, [program, 'wire', 'wa', 'wb', ...ends, '--json', ...weather], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const gone = new Promise((resolve) => child.once('exit', resolve));
+    await new Promise((resolve, reject) => {
+      child.stdout.once('data', resolve);
+      child.once('exit', (code) => reject(new Error(`wire ended with ${code}`)));
+    });
+    child.stdout.resume();
+    this.#steer(this.#here, 'wa', '10.9.0.1');
+    this.#steer(this.#there, 'wb', '10.9.0.2');
+    return async () => {
+      child.kill('SIGINT');
+      await gone;
+    };
+  }
+
+  /**
+   * Makes CUBIC the congestion control of connections over `device`.
+   *
+   * @param {string} ns
+   * @param {string} device
+   * @param {string} address
+   */
+  #steer(ns, device, address) {
+    const network = address.replace(/\d+$/, '0/24');
+    run('ip', '-n', ns, 'route', 'replace', network, 'dev', device, 'src', address, 'congctl', 'cubic');
   }
 
   /**
@@ -121,11 +168,12 @@ export class World {
    * @param {Face} face
    * @param {boolean} offload
    * @param {NodeJS.ProcessEnv} [environment] what it has beyond our own
+   * @param {{ weather?: import('../src/link/netem.ts').NetemOptions, wired?: boolean }} [place] behind a bad network of its own; at the end of {@link wire}
    * @returns {Promise<Server>}
    */
-  async serve(face, offload, environment = {}) {
-    const net = offload ? 0 : 1;
-    const address = `10.${face === 'node' ? 8 : 7}.${net}.2`;
+  async serve(face, offload, environment = {}, { weather, wired = false } = {}) {
+    const net = weather === undefined ? (offload ? 0 : 1) : 2;
+    const address = wired ? '10.9.0.2' : `10.${face === 'node' ? 8 : 7}.${net}.2`;
     const script = fileURLToPath(new URL('server.mjs', import.meta.url));
     const node = [...(process.env.BENCH_NODE_ARGS ?? '').split(' ').filter(Boolean), '--expose-gc', script];
     const place = face === 'node' ? ['ip', 'netns', 'exec', this.#there] : [];
@@ -134,6 +182,7 @@ export class World {
     if (face === 'tapstack')
       options.push('--netns', this.#here, '--tap', `tap${net}`, '--host-ip', `10.7.${net}.1`);
     if (!offload && face === 'tapstack') options.push('--no-offload');
+    if (weather !== undefined) options.push('--netem', JSON.stringify(weather));
     const child = spawn(`${command[0]}`, [...command.slice(1), ...options], {
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
       env: { ...process.env, ...environment },
