@@ -5,6 +5,7 @@
 // A seed that fails is written to soak-SEED.pcapng, with the command that replays it; the exit code is then 1. With --capture
 // every seed is written.
 
+import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
@@ -75,10 +76,7 @@ async function main() {
       const seeds = Array.from({ length: Math.min(PORTION, from + count - next) }, (_, i) => next + i);
       next += seeds.length;
       worker.postMessage(seeds);
-      const results = await new Promise((resolve, reject) => {
-        worker.once('message', resolve);
-        worker.once('error', reject);
-      });
+      const [results] = await once(worker, 'message');
       for (const result of results) add(totals, result);
       status(totals, count);
     }
