@@ -20,9 +20,10 @@ const STORMS: { name: string; size: number; weather: NetemOptions }[] = [
   { name: 'loss of 2 %', size: 10_000_000, weather: { loss: 0.02 } },
   { name: 'loss of 2 %, 20 ms away', size: 2_000_000, weather: { loss: 0.02, delay: 10 * MILLISECOND } },
   {
+    // Of two frames on average: a lone retransmission that meets the same burst again waits twice as long each time.
     name: 'bursts of loss',
     size: 4_000_000,
-    weather: { burstLoss: { p: 0.005, r: 0.2 }, delay: 2 * MILLISECOND },
+    weather: { burstLoss: { p: 0.005, r: 0.5 }, delay: 2 * MILLISECOND },
   },
   {
     name: 'reordering',
