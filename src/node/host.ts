@@ -35,6 +35,7 @@ import {
   type PingOptions,
   type PingReply,
   ping,
+  type Questions,
 } from './ping.ts';
 import { openTap, type TapDevice, type TapOptions } from './tap.ts';
 
@@ -92,6 +93,7 @@ export class Host extends EventEmitter<HostEvents> {
   readonly #captures: CapturePoint;
   readonly #tap: TapDevice | undefined;
   #held = false;
+  readonly #questions: Questions = new Set();
   #closing: Promise<void> | undefined;
 
   constructor(options: HostOptions, plan: HostPlan) {
@@ -238,13 +240,13 @@ export class Host extends EventEmitter<HostEvents> {
   /** Asks for an echo (RFC 792). Rejects with NetError: ETIMEDOUT, EHOSTUNREACH, EMSGSIZE; or AbortError. */
   async ping(address: string, options: PingOptions = {}): Promise<PingReply> {
     this.#mustBeOpen();
-    return ping(this.stack.ipv4.icmp.echo, this.#loop, address, options);
+    return ping(this.stack.ipv4.icmp.echo, this.#loop, address, options, this.#questions);
   }
 
   /** Asks who has an address (RFC 826), whatever the neighbour cache believes. */
   async arping(address: string, options: ArpingOptions = {}): Promise<ArpingReply> {
     this.#mustBeOpen();
-    return arping(this.interface.arp, this.#loop, address, options);
+    return arping(this.interface.arp, this.#loop, address, options, this.#questions);
   }
 
   /** Everything that is counted, under MIB names, and the device's own numbers. */
@@ -321,6 +323,7 @@ export class Host extends EventEmitter<HostEvents> {
   async #close(): Promise<void> {
     const ground = this.#ground;
     ground.closed = true;
+    for (const end of [...this.#questions]) end(closed());
     for (const handle of [...ground.open]) handle.closeSoon();
     const end = now() + LINGER_MS * 1000;
     while (
@@ -346,8 +349,12 @@ export class Host extends EventEmitter<HostEvents> {
   }
 
   #mustBeOpen(): void {
-    if (this.#closing !== undefined) throw new HostError('ERR_HOST_CLOSED', 'The host is closed');
+    if (this.#closing !== undefined) throw closed();
   }
+}
+
+function closed(): HostError {
+  return new HostError('ERR_HOST_CLOSED', 'The host is closed');
 }
 
 /** Node's own default, which it takes for 512. */

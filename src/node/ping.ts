@@ -41,6 +41,9 @@ export interface ArpingReply {
   readonly rtt: number;
 }
 
+/** Questions that have no answer yet, and how to end each: for a host that goes down. */
+export type Questions = Set<(error: Error) => void>;
+
 const TIMEOUT_MS = 1000;
 const PING_SIZE = 56;
 /** RFC 791: 65535 less the IP header and ICMP's. */
@@ -50,10 +53,17 @@ const RETRY_MS = 10;
 
 /** A wait that ends by answer, error, time or signal, whichever comes first, and tidies up once. */
 function wait<T>(
-  what: { syscall: string; address: string; timeout: number; signal: AbortSignal | undefined; loop: Loop },
+  what: {
+    syscall: string;
+    address: string;
+    timeout: number;
+    signal: AbortSignal | undefined;
+    loop: Loop;
+    questions: Questions;
+  },
   begin: (done: (value: T) => void, fail: (error: Error) => void) => () => void,
 ): Promise<T> {
-  const { syscall, address, timeout, signal, loop } = what;
+  const { syscall, address, timeout, signal, loop, questions } = what;
   return new Promise((resolve, reject) => {
     if (signal?.aborted === true) {
       reject(new AbortError(signal.reason));
@@ -63,6 +73,7 @@ function wait<T>(
     let over = false;
     const finish = () => {
       over = true;
+      questions.delete(fail);
       clearTimeout(timer);
       signal?.removeEventListener('abort', aborted);
       loop.touch();
@@ -81,6 +92,7 @@ function wait<T>(
     const aborted = () => fail(new AbortError(signal?.reason));
     const timer = setTimeout(() => fail(new NetError('ETIMEDOUT', syscall, { address })), timeout);
     signal?.addEventListener('abort', aborted, { once: true });
+    questions.add(fail);
     loop.touch();
     tidy = begin(done, fail);
     if (over) tidy();
@@ -99,6 +111,7 @@ export async function ping(
   loop: Loop,
   address: string,
   options: PingOptions,
+  questions: Questions,
 ): Promise<PingReply> {
   const { size = PING_SIZE, timeout = TIMEOUT_MS, ttl, sequence = 1, signal } = options;
   const destination = parse(address, 'ping');
@@ -106,7 +119,7 @@ export async function ping(
     throw new NetError('EMSGSIZE', 'ping', { address });
   const data = new Uint8Array(size);
   for (let i = 0; i < size; i++) data[i] = i;
-  return wait({ syscall: 'ping', address, timeout, signal, loop }, (done, fail) => {
+  return wait({ syscall: 'ping', address, timeout, signal, loop, questions }, (done, fail) => {
     let sentAt = 0;
     let retry: NodeJS.Timeout | undefined;
     const client = echo.open({
@@ -140,10 +153,11 @@ export async function arping(
   loop: Loop,
   address: string,
   options: ArpingOptions,
+  questions: Questions,
 ): Promise<ArpingReply> {
   const { timeout = TIMEOUT_MS, signal } = options;
   const target = parse(address, 'arping');
-  return wait({ syscall: 'arping', address, timeout, signal, loop }, (done) => {
+  return wait({ syscall: 'arping', address, timeout, signal, loop, questions }, (done) => {
     let sentAt = 0;
     let retry: NodeJS.Timeout | undefined;
     const question = arp.ask(target, ({ mac, at }) =>

@@ -262,6 +262,17 @@ describe('going down', () => {
     expect(() => w.a.capture('x')).toThrow(expect.objectContaining({ code: 'ERR_HOST_CLOSED' }));
   });
 
+  test('questions that wait for an answer end with the host', async () => {
+    const w = await wire();
+    const questions = Promise.allSettled([
+      w.a.ping('10.0.0.9', { timeout: 60_000 }),
+      w.a.arping('10.0.0.9', { timeout: 60_000 }),
+    ]);
+    await w.close();
+    const closed = { status: 'rejected', reason: expect.objectContaining({ code: 'ERR_HOST_CLOSED' }) };
+    expect(await questions).toEqual([closed, closed]);
+  });
+
   test('two pairs of hosts with the same addresses do not see each other', async () => {
     await using one = await wire();
     await using two = await wire();
