@@ -103,8 +103,8 @@ async function serve(plan: HostPlan, options: UpOptions, report: Report, stop: A
     report.status('');
     await services.close(GRACE_MS);
     const last = facts();
-    await host.close();
-    summarize(last, services.accepted, plan, report);
+    // Rejects when the capture could not be completed: the rest is worth telling all the same.
+    await host.close().finally(() => summarize(last, services.accepted, plan, report));
   }
   return EXIT.ok;
 }
