@@ -14,7 +14,7 @@ import type { Host } from '../node/host.ts';
 import { bare } from './announce.ts';
 import { factsOf } from './facts.ts';
 import { FrameTeller } from './frames.ts';
-import { EXIT } from './io.ts';
+import { EXIT, stopCode } from './io.ts';
 import { DEFAULT_HOST_IP, type HostPlan } from './options.ts';
 import { milliseconds } from './ping.ts';
 import { bytes, plural, type Report } from './report.ts';
@@ -43,6 +43,9 @@ export async function demo(
       tell();
     };
     await converse(client, bare(plan.ip[0]!), wishes.http ?? 80, { report, stop, settled });
+  } catch (error) {
+    // What a stop cuts short fails in many words, each of them true.
+    if (!stop.aborted) throw error;
   } finally {
     await services.close(1000);
     await client.close();
@@ -62,7 +65,7 @@ export async function demo(
       `${plural(total, 'frame')}, ${bytes(stats.rxBytes + stats.txBytes)}${file}`,
     );
   }
-  return EXIT.ok;
+  return stop.aborted ? stopCode(stop) : EXIT.ok;
 }
 
 interface Wire {
