@@ -19,7 +19,9 @@ export async function run(argv: readonly string[], io: Io): Promise<number> {
     await program.parseAsync([...argv], { from: 'user' });
     return code;
   } catch (error) {
-    return failure(error, name, io);
+    // Told by the first word: the command itself was not reached when its options make no sense.
+    const known = program.commands.some((command) => command.name() === argv[0]);
+    return failure(error, name, known ? ` ${argv[0]}` : '', io);
   }
 }
 
@@ -59,12 +61,15 @@ function makeProgram(context: Context): Command {
 }
 
 /** Says on stderr, in one line, why a command could not do its work; gives the exit code. */
-function failure(error: unknown, name: string, io: Io): number {
+function failure(error: unknown, name: string, command: string, io: Io): number {
   if (error instanceof CommanderError) {
     if (error.exitCode === 0) return EXIT.ok;
     if (error.code === 'commander.help') return EXIT.usage;
-    const message = error.message.replace(/^error: /, '').replaceAll('\n', ' ');
-    io.stderr.write(`tapstack: ${message}; see 'tapstack --help' or 'tapstack COMMAND --help'\n`);
+    const message = error.message
+      .replace(/^error: /, '')
+      .replaceAll('\n', ' ')
+      .replace(/\.$/, '');
+    io.stderr.write(`tapstack: ${message}; see 'tapstack${command} --help'\n`);
     return EXIT.usage;
   }
   if (io.stop.aborted && isAbort(error)) return stopCode(io.stop);
