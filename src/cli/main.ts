@@ -17,8 +17,10 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal
 // `tapstack dissect … | head`: nobody reads any more. That is the end of the work and no error.
 for (const stream of [process.stdout, process.stderr]) {
   stream.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error;
-    ask('EPIPE');
+    if (error.code === 'EPIPE') return ask('EPIPE');
+    // A full disk behind `> file`. There is nobody to tell when stderr is what failed.
+    if (stream === process.stdout) process.stderr.write(`tapstack: stdout: ${error.message}\n`);
+    process.exit(EXIT.failure);
   });
 }
 
@@ -34,4 +36,5 @@ const io: Io = {
 };
 
 const code = await run(process.argv.slice(2), io);
-process.exit(code);
+// What the last write ran into is told in the next turn.
+setImmediate(() => process.exit(code));

@@ -73,7 +73,9 @@ describe('what makes no sense ends with 2 and one line on stderr', () => {
     [['get', 'http://example.org/'], /names are not looked up/],
     [['get', '-H', 'no colon', 'http://10.7.0.1/'], /Give "Name: value"/],
     [['get', '--json', 'http://10.7.0.1/'], /--json needs -o/],
-    [['dissect'], /missing required argument 'file'/],
+    [['dissect'], /missing required argument 'file'; see 'tapstack dissect --help'\n$/],
+    [['up', '--mtu', '5'], /Give a whole number from 576 to 65535; see 'tapstack up --help'\n$/],
+    [['--no-such'], /unknown option '--no-such'; see 'tapstack --help'\n$/],
   ])('%j', async (argv, words) => {
     const { code, out, world } = await tapstack(...argv);
     expect(code).toBe(2);
@@ -130,6 +132,20 @@ describe('the demo', () => {
     expect((await tapstack('dissect', '-V', '-c', '1', file)).out).toMatch(/^Ethernet/m);
   });
 
+  it('a reader that goes away ends it without a word, whatever it was doing', async () => {
+    for (let lines = 1; lines < 25; lines += 2) {
+      const world = makeWorld();
+      const { write } = world.io.stdout;
+      let left = lines;
+      world.io.stdout.write = ((...values: Parameters<typeof write>) => {
+        if (--left === 0) setImmediate(() => world.stop('EPIPE'));
+        return write.apply(world.io.stdout, values);
+      }) as typeof write;
+      expect(await run(['up', '--demo'], world.io)).toBe(0);
+      expect(world.err()).toBe('');
+    }
+  });
+
   it('--seed decides the chance: the identifier of the echo request', async () => {
     const identifier = async (seed: string) => {
       const { out } = await tapstack('up', '--demo', '--seed', seed);
@@ -177,6 +193,17 @@ describe('the built program', () => {
     expect(stderr).toBe('');
     expect(stdout.trim().split('\n')).toHaveLength(2);
     expect(stdout).toMatch(/\n0\n$/);
+  });
+
+  it('a full disk behind stdout is one line and 1', () => {
+    for (const words of ['up --demo', '--help']) {
+      const line = `"$0" "$1" ${words} > /dev/full`;
+      const { stderr, status } = spawnSync('bash', ['-c', line, process.execPath, MAIN], {
+        encoding: 'utf8',
+      });
+      expect(stderr).toMatch(/^tapstack: stdout: ENOSPC.*\n$/);
+      expect(status).toBe(1);
+    }
   });
 
   it('writes a capture to stdout, and its words to stderr', () => {
