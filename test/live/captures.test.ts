@@ -12,7 +12,15 @@ import { readCapture } from '../../src/node/pcap-file.ts';
 import { describeLive, Namespace, until } from './harness.ts';
 import { fileServer, peer } from './support/peers.ts';
 import { OURS, TAP, THEIRS, Up } from './support/program.ts';
-import { capinfos, complaints, countOurs, countTheirs, fields, opinionOf } from './support/wireshark.ts';
+import {
+  capinfos,
+  closedWindows,
+  complaints,
+  countOurs,
+  countTheirs,
+  fields,
+  opinionOf,
+} from './support/wireshark.ts';
 
 /** Large enough for every window to open fully, small enough for Wireshark to be quick. */
 const SIZE = 20_000_000;
@@ -74,13 +82,9 @@ describeLive('captures', ['ping', 'arping', 'curl', 'nc', 'tcpdump', 'tshark', '
       if (offload) expect(opinion.frames).toBeGreaterThanOrEqual(rxFrames + txFrames);
       else expect(opinion.frames).toBe(rxFrames + txFrames);
       // A window is closed only when the reader is slow: never to those who fetch.
-      const closed = fields(
-        file,
-        `tcp.analysis.zero_window && ip.src == ${OURS} && tcp.srcport == 80`,
-        'tcp.stream',
-      );
-      const posts = new Set(fields(file, 'tcp.payload[0:4] == 50:4f:53:54', 'tcp.stream').flat());
-      expect(closed.flat().filter((stream) => !posts.has(stream))).toEqual([]);
+      const slow = fields(file, 'tcp.payload[0:4] == 50:4f:53:54 || tcp.dstport in {7, 9}', 'tcp.stream');
+      const posts = new Set(slow.flat());
+      expect(closedWindows(file, OURS).filter(({ stream }) => !posts.has(stream))).toEqual([]);
     });
 
     it('the file says whose frames these are, which way they went, and what the stack thought of them', async () => {
@@ -215,7 +219,8 @@ describeLive('captures', ['ping', 'arping', 'curl', 'nc', 'tcpdump', 'tshark', '
       server.child.kill();
 
       const opinion = opinionOf(file, mac);
-      expect(complaints(opinion, [FULL])).toEqual([]);
+      expect(complaints(opinion, [FULL, /Zero Window/])).toEqual([]);
+      expect(closedWindows(file, OURS)).toEqual([]);
       expect(countOurs(opinion, SENT_TWICE)).toBe(0);
     },
   );

@@ -134,3 +134,26 @@ export function capinfos(file: string): Map<string, string> {
   }
   return facts;
 }
+
+/**
+ * The frames by which we closed a window for longer than a moment, with their streams. One round takes many frames before the
+ * application reads any: a window that closes and opens again before the peer says another word was never closed to it.
+ */
+export function closedWindows(file: string, ours: string): { frame: number; stream: string }[] {
+  const closed: { frame: number; stream: string }[] = [];
+  const waiting = new Map<string, number>();
+  for (const [number, stream = '', source, zero] of fields(
+    file,
+    'tcp',
+    'frame.number',
+    'tcp.stream',
+    'ip.src',
+    'tcp.analysis.zero_window',
+  )) {
+    const frame = waiting.get(stream);
+    waiting.delete(stream);
+    if (frame !== undefined && source !== ours) closed.push({ frame, stream });
+    if (source === ours && zero !== undefined && zero !== '') waiting.set(stream, Number(number));
+  }
+  return closed;
+}
