@@ -370,9 +370,15 @@ export function destroy(tcb: Tcb, error: ErrorCode | undefined): void {
   remove(tcb.tcp, tcb);
   clearSendBuffer(tcb.sendBuffer);
   // Bytes that arrived before an orderly end may still be read; after an error they are gone (3.10.7.4, "flushed").
-  if (error !== undefined || tcb.readClosed) clearReceiveBuffer(tcb.receiveBuffer);
+  if (error !== undefined || tcb.readClosed) flushReceived(tcb);
   if (tcb.listener !== undefined) forgetUnaccepted(tcb.listener, tcb);
   else notify(tcb, CLOSED);
+}
+
+/** Throws away what nobody has read. A FIN behind it is not reached any more: the user must not take what it has for the whole. */
+function flushReceived(tcb: Tcb): void {
+  if (tcb.receiveBuffer.readable > 0) tcb.receiveEnded = false;
+  clearReceiveBuffer(tcb.receiveBuffer);
 }
 
 /** A connection that ended before accept leaves the queue: the user never hears of it. */
