@@ -3,7 +3,6 @@
 import { info } from '../tcp/calls.ts';
 import * as ranges from '../tcp/ranges.ts';
 import { pipe } from '../tcp/recovery.ts';
-import { endOf, flagsOf, RESENT } from '../tcp/sent.ts';
 import * as seq from '../tcp/seq.ts';
 import type { Tcb } from '../tcp/tcb.ts';
 import { TCP_STATES } from './symbols.ts';
@@ -11,11 +10,10 @@ import { TCP_STATES } from './symbols.ts';
 const OPT_TIMESTAMPS = 1;
 const OPT_SACK = 2;
 const OPT_WSCALE = 4;
-const OPT_ECN = 8;
 /** What Linux shows while nothing was lost yet: TCP_INFINITE_SSTHRESH. */
 const INFINITE = 0x7fffffff;
 /** tcpi_ca_state. */
-const CA = { open: 0, cwr: 2, fast: 3, timeout: 4 } as const;
+const CA = { open: 0, fast: 3, timeout: 4 } as const;
 
 /** The fields by name. Windows and flight are in segments, times in microseconds, as Linux has them. */
 export function tcpInfo(tcb: Tcb): Record<string, number> {
@@ -24,7 +22,8 @@ export function tcpInfo(tcb: Tcb): Record<string, number> {
   const mss = Math.max(1, snd.mss);
   const segments = (bytes: number): number => Math.ceil(bytes / mss);
   const sacked = ranges.covered(recovery.sacked, snd.una, snd.nxt);
-  const lost = recovery.flight?.lost.total ?? 0;
+  const lost =
+    seq.sub(recovery.lostBelow, snd.una) - ranges.covered(recovery.sacked, snd.una, recovery.lostBelow);
   const scaled = snd.scale > 0 || rcv.scale > 0;
   return {
     tcpi_state: TCP_STATES[i.state],
@@ -32,11 +31,7 @@ export function tcpInfo(tcb: Tcb): Record<string, number> {
     tcpi_retransmits: tcb.retries,
     tcpi_probes: tcb.probes,
     tcpi_backoff: tcb.rtt.backoffs,
-    tcpi_options:
-      (ts.on ? OPT_TIMESTAMPS : 0) |
-      (tcb.sackOn ? OPT_SACK : 0) |
-      (scaled ? OPT_WSCALE : 0) |
-      (i.ecn ? OPT_ECN : 0),
+    tcpi_options: (ts.on ? OPT_TIMESTAMPS : 0) | (tcb.sackOn ? OPT_SACK : 0) | (scaled ? OPT_WSCALE : 0),
     tcpi_snd_wscale: snd.scale,
     tcpi_rcv_wscale: rcv.scale,
     tcpi_rto: i.rto,
@@ -45,7 +40,7 @@ export function tcpInfo(tcb: Tcb): Record<string, number> {
     tcpi_unacked: segments(i.unacked),
     tcpi_sacked: segments(sacked),
     tcpi_lost: recovery.phase === 'open' ? 0 : segments(lost),
-    tcpi_retrans: recovery.phase === 'open' ? 0 : segments(resentBytes(tcb)),
+    tcpi_retrans: recovery.phase === 'open' ? 0 : segments(Math.max(0, seq.sub(recovery.highRxt, snd.una))),
     tcpi_pmtu: i.pmtu,
     tcpi_rtt: Math.round(i.srtt),
     tcpi_rttvar: Math.round(i.rttvar),
@@ -67,26 +62,12 @@ export function tcpInfo(tcb: Tcb): Record<string, number> {
   };
 }
 
-/** Bytes sent again and still under way. */
-function resentBytes(tcb: Tcb): number {
-  const { snd, recovery } = tcb;
-  const { flight, sacked } = recovery;
-  let bytes = 0;
-  let left = snd.una;
-  for (let i = 0; flight !== undefined && i < flight.count; i++) {
-    const end = endOf(flight, i);
-    if (flagsOf(flight, i) === RESENT) bytes += seq.sub(end, left) - ranges.covered(sacked, left, end);
-    left = end;
-  }
-  return bytes;
-}
-
 /** Names that code in scripts compares with. */
 export const INFO_CONSTANTS: Readonly<Record<string, number>> = {
   TCPI_OPT_TIMESTAMPS: OPT_TIMESTAMPS,
   TCPI_OPT_SACK: OPT_SACK,
   TCPI_OPT_WSCALE: OPT_WSCALE,
-  TCPI_OPT_ECN: OPT_ECN,
+  TCPI_OPT_ECN: 8,
   TCPI_OPT_ECN_SEEN: 16,
   TCPI_OPT_SYN_DATA: 32,
   TCP_CA_Open: 0,

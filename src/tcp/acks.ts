@@ -4,14 +4,13 @@ import type { Verdict } from '../base/drop.ts';
 import { MILLISECOND, type Micros, NEVER } from '../base/time.ts';
 import { challenge } from './challenge.ts';
 import { sample as delivery, noteArrived } from './delivery.ts';
-import { isEcho } from './ecn.ts';
 import * as ranges from './ranges.ts';
-import { beginAck, loseAgain, mayGrow, noteProgress, noteSack, onAck, pipe } from './recovery.ts';
+import { noteSack, onAck, pipe } from './recovery.ts';
 import { sample } from './rtt.ts';
 import { isFin, isSyn, type Segment } from './segment.ts';
 import { ack as releaseSent } from './send-buffer.ts';
 import * as seq from './seq.ts';
-import { arm, DRAINED, disarm, notify, type Tcb, timestampAt, touch, WRITABLE } from './tcb.ts';
+import { arm, DRAINED, disarm, notify, type Tcb, touch, WRITABLE } from './tcb.ts';
 import { noteEcho } from './tuning.ts';
 
 /** Takes the ACK field of a segment in a synchronized state. A verdict ends the processing of the segment. */
@@ -28,7 +27,6 @@ export function acknowledge(tcb: Tcb, seg: Segment): Verdict {
     return 'bad ack';
   }
   const before = snd.wnd;
-  beginAck(tcb);
   const acked = seq.sub(seg.ack, snd.una);
   const news = tcb.sackOn && seg.options.sackCount > 0 ? noteSack(tcb, seg) : 0;
   // 3.10.7.4: "If SND.UNA =< SEG.ACK =< SND.NXT, the send window should be updated."
@@ -48,8 +46,8 @@ export function acknowledge(tcb: Tcb, seg: Segment): Verdict {
   // RFC 5681 2: data outstanding, no data in the segment, same acknowledgment, same window.
   const duplicate =
     acked === 0 && snd.nxt !== snd.una && seg.len === 0 && snd.wnd === before && !isSyn(seg) && !isFin(seg);
-  if (acked > 0 || news > 0 || duplicate || seg.options.sackCount > 0 || isEcho(tcb, seg)) {
-    onAck(tcb, seg, Math.max(0, acked), news, duplicate);
+  if (acked > 0 || news > 0 || duplicate) {
+    onAck(tcb, Math.max(0, acked), news, duplicate);
     if (tcb.congestion.modelBased && (acked > 0 || news > 0)) tellModel(tcb);
     touch(tcb);
   } else if (snd.wnd > before) {
@@ -86,7 +84,6 @@ function advance(tcb: Tcb, seg: Segment, acked: number): void {
   const { snd, congestion, tcp } = tcb;
   const flight = pipe(tcb);
   const rtt = takeSample(tcb, seg);
-  noteProgress(tcb, seg, rtt);
   snd.una = seg.ack;
   if (seq.lt(snd.small, snd.una)) snd.small = snd.una;
   let bytes = acked;
@@ -98,7 +95,7 @@ function advance(tcb: Tcb, seg: Segment, acked: number): void {
   tcb.stats.bytesAcked += bytes;
   // RFC 5681 3.1: the window grows in slow start and congestion avoidance, and while resending after a timeout; in fast
   // recovery it stands still.
-  if (mayGrow(tcb, seg)) {
+  if (tcb.recovery.phase !== 'fast') {
     // RFC 7661 4.3: the window is validated, and may grow, while more than half of it is in use.
     congestion.onAck(bytes, rtt || delivery.rtt, flight, tcp.now, flight * 2 > congestion.cwnd);
   }
@@ -152,9 +149,9 @@ function isAmbiguous(tcb: Tcb, elapsed: number): boolean {
 /** An echoed timestamp older than this is nonsense (ms). */
 const MOST_ELAPSED = 600_000;
 
-/** TSval of what is sent now. */
+/** TSval: our clock in milliseconds with the connection's offset (RFC 7323 5.4, 7.1). */
 export function timestampNow(tcb: Tcb): number {
-  return timestampAt(tcb, tcb.tcp.now);
+  return (Math.floor(tcb.tcp.now / 1000) + tcb.ts.offset) >>> 0;
 }
 
 /** "the send window should be updated": only from segments newer than the last that did (3.10.7.4). */
@@ -178,8 +175,9 @@ export function setWindow(tcb: Tcb, wnd: number): void {
 
 /** The window opened: no more probes; and what went again into a window of zero was refused, so it goes once more. */
 function reopen(tcb: Tcb): void {
+  const { recovery, snd } = tcb;
   disarm(tcb, 'persist');
-  if (tcb.recovery.phase === 'timeout') loseAgain(tcb);
+  if (recovery.phase === 'timeout') recovery.highRxt = snd.una;
   touch(tcb);
 }
 

@@ -6,7 +6,6 @@ import { NEVER, SECOND } from '../base/time.ts';
 import { acknowledge, setWindow } from './acks.ts';
 import { closeHalf, destroy, makeConnection, ORPHAN_FIN_WAIT_2, resetPeer } from './calls.ts';
 import { challenge } from './challenge.ts';
-import { takeSyn as takeEcnSyn, takeSynAck as takeEcnSynAck, takeMark } from './ecn.ts';
 import { FIN, SYN } from './header.ts';
 import {
   ADVANCED,
@@ -119,7 +118,6 @@ function listening(listener: Listener, seg: Segment, used?: number): Verdict {
   tcp.counters.tcpPassiveOpens++;
   enter(tcb, 'SYN-RECEIVED');
   takeSyn(tcb, seg);
-  takeEcnSyn(tcb, seg, true);
   tcb.sendSyn = true;
   touch(tcb);
   // "Any other incoming control or data … should be queued": deviates, data in a SYN is not kept; the peer sends it again.
@@ -184,8 +182,6 @@ function synSent(tcb: Tcb, seg: Segment): Verdict {
   // Fourth, check the SYN bit. (Third is security: RFC 9293 A.1 has it obsolete.)
   if (!isSyn(seg)) return 'not synchronized';
   takeSyn(tcb, seg);
-  if (isAck(seg)) takeEcnSynAck(tcb, seg);
-  else takeEcnSyn(tcb, seg, true);
   if (!isAck(seg)) {
     // Simultaneous open (MUST-10, Figure 8): answer with a SYN,ACK.
     enter(tcb, 'SYN-RECEIVED');
@@ -219,8 +215,7 @@ function establish(tcb: Tcb): void {
   tcb.troubleSince = NEVER;
   snd.small = snd.una;
   snd.up = snd.una;
-  // RFC 6582 3.2: "recover" is the last sequence number sent, and that was the SYN's.
-  recovery.point = seq.add(snd.una, -1);
+  recovery.point = recovery.lostBelow = recovery.highRxt = snd.una;
   if (synLost) onSynRetransmitted(tcb.rtt);
   tcb.congestion.onEstablished(synLost);
   if (options.keepAlive.enabled) arm(tcb, 'keepAlive', tcp.now + options.keepAlive.idle);
@@ -257,7 +252,6 @@ function checkSequence(tcb: Tcb, seg: Segment): Verdict {
   if (tcb.state === 'SYN-RECEIVED' && isSyn(seg) && !isRst(seg) && seg.seq === tcb.irs) {
     if (!isAck(seg)) {
       // The peer's SYN again: our SYN,ACK was lost.
-      takeEcnSyn(tcb, seg, false);
       tcb.sendSyn = true;
       touch(tcb);
       return 'old duplicate';
@@ -412,7 +406,6 @@ function checkAck(tcb: Tcb, seg: Segment): Verdict {
   }
   const verdict = acknowledge(tcb, seg);
   if (verdict !== undefined) return verdict;
-  takeMark(tcb, seg);
   noteTimestamp(tcb, seg);
   if (tcb.finAcked) afterFinAcked(tcb);
   return undefined;

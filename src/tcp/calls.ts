@@ -13,7 +13,6 @@ import { type Micros, SECOND } from '../base/time.ts';
 import { timestampNow } from './acks.ts';
 import type { CongestionName } from './congestion.ts';
 import { createController } from './controllers.ts';
-import { isAgreed } from './ecn.ts';
 import { clear as clearReceiveBuffer, createReceiveBuffer, read, readInto } from './receive-buffer.ts';
 import { pipe } from './recovery.ts';
 import { clear as clearSendBuffer, createSendBuffer, room, write } from './send-buffer.ts';
@@ -27,7 +26,6 @@ import {
   enter,
   isSynchronized,
   notify,
-  type Phase,
   READABLE,
   type State,
   type Tcb,
@@ -422,9 +420,7 @@ export interface TcpInfo {
   timeouts: number;
   bytesAcked: number;
   bytesReceived: number;
-  phase: Phase;
-  /** Both sides use ECN (RFC 3168). */
-  ecn: boolean;
+  phase: 'open' | 'fast' | 'timeout';
   /** Name of the controller. */
   congestion: CongestionName;
   /** Bytes known to have arrived, SACKed ones too; how many a second lately; and whether the application held that back. */
@@ -459,7 +455,6 @@ export function info(tcb: Tcb): TcpInfo {
     bytesAcked: stats.bytesAcked,
     bytesReceived: stats.bytesIn,
     phase: tcb.recovery.phase,
-    ecn: isAgreed(tcb),
     congestion: congestion.name,
     delivered: delivery.delivered,
     deliveryRate: delivery.rate,

@@ -2,7 +2,7 @@
 
 import { type Micros, NEVER, SECOND } from '../base/time.ts';
 import { abort, destroy, unsentBytes } from './calls.ts';
-import { onLossTimer, onTimeout } from './recovery.ts';
+import { onTimeout } from './recovery.ts';
 import { backoff } from './rtt.ts';
 import { ackNow, arm, enter, notify, SOFT_ERROR, type Tcb, touch } from './tcb.ts';
 import { remove } from './tcp.ts';
@@ -22,8 +22,6 @@ export function expire(tcb: Tcb, now: Micros): void {
     // SHLD-18, MUST-40
     ackNow(tcb);
   }
-  // Before the RTO: a loss probe that is due with it goes in its stead (RFC 8985 7.2).
-  if (at.loss <= now) onLossTimer(tcb);
   if (at.retransmit <= now) retransmit(tcb, now);
   if (at.persist <= now) persist(tcb, now);
   if (at.keepAlive <= now) keepAlive(tcb, now);
@@ -33,8 +31,7 @@ export function expire(tcb: Tcb, now: Micros): void {
   }
   if (at.timeWait <= now) endWait(tcb);
   if (tcb.state === 'CLOSED') return;
-  const waiting = Math.min(at.delayedAck, at.retransmit, at.loss, at.persist);
-  const next = Math.min(waiting, at.keepAlive, at.timeWait, at.pace);
+  const next = Math.min(at.delayedAck, at.retransmit, at.persist, at.keepAlive, at.timeWait, at.pace);
   if (next !== NEVER) tcb.tcp.timers.set(tcb.timer, next);
 }
 

@@ -10,9 +10,8 @@ import { MILLISECOND, type Micros, NEVER } from '../base/time.ts';
 import { timestampNow } from './acks.ts';
 import { unsentBytes } from './calls.ts';
 import { noteLimited, noteResent, noteSent } from './delivery.ts';
-import { codepoint, dataFlags, echo, synAckFlags, synFlags } from './ecn.ts';
 import { persistInterval } from './expires.ts';
-import { ACK, CHECKSUM_AT, FIN, PSH, RST, writeHeader } from './header.ts';
+import { ACK, CHECKSUM_AT, FIN, PSH, RST, SYN, writeHeader } from './header.ts';
 import {
   sackLength,
   TIMESTAMPS_LENGTH,
@@ -24,14 +23,12 @@ import {
   writeWindowScale,
 } from './options.ts';
 import { pacedAllowance, spendPace } from './pacing.ts';
-import { noteProbe, scheduleProbe } from './rack.ts';
 import { sackBlocks } from './receive-buffer.ts';
-import { holeEnd, mustResend, nextLost, pipe, recordSent, sendBudget } from './recovery.ts';
+import { holeEnd, nextLost, pipe } from './recovery.ts';
 import { attachRange } from './send-buffer.ts';
 import * as seq from './seq.ts';
 import { arm, disarm, type Tcb, touch } from './tcb.ts';
 import { type Reset, refreshPath, type Tcp } from './tcp.ts';
-import type { Trouble } from './trouble.ts';
 import {
   advertise,
   MOST_PAYLOAD,
@@ -69,10 +66,8 @@ function output(tcb: Tcb): void {
   }
   if (tcb.state === 'SYN-SENT') return;
   if (tcb.state !== 'SYN-RECEIVED' && tcb.state !== 'TIME-WAIT') {
-    if (tcb.recovery.flight !== undefined) sendAgain(tcb);
-    const { nxt } = tcb.snd;
+    if (tcb.recovery.phase !== 'open') sendAgain(tcb);
     sendNew(tcb);
-    if (tcb.recovery.trouble?.tlpDue === true) sendLossProbe(tcb, tcb.recovery.trouble, tcb.snd.nxt !== nxt);
     if (tcb.probeNow !== 'none') sendProbe(tcb);
   }
   if (tcb.ackNow) {
@@ -85,15 +80,15 @@ function output(tcb: Tcb): void {
 
 /** Sends again what recovery.ts deems lost, as far as the congestion window allows; the first piece always (RFC 6675 5 (4.3)). */
 function sendAgain(tcb: Tcb): void {
-  const { snd, path } = tcb;
+  const { snd, recovery, congestion, path } = tcb;
+  const mss = sendMss(tcb);
   for (let from = nextLost(tcb); from >= 0; from = nextLost(tcb)) {
-    const mss = sendMss(tcb);
     if (!path.interface.hasRoom()) {
       touch(tcb);
       return;
     }
-    const first = mustResend(tcb);
-    let budget = sendBudget(tcb);
+    const first = recovery.highRxt === snd.una && from === snd.una;
+    let budget = congestion.cwnd - pipe(tcb);
     if (budget < mss) {
       if (!first) return;
       budget = mss;
@@ -101,7 +96,7 @@ function sendAgain(tcb: Tcb): void {
     budget = Math.min(budget, pacedAllowance(tcb, mss));
     if (budget === 0) return;
     // SHLD-16: inside the peer's window; with a window of zero one segment probes it (MAY-7).
-    const inWindow = Math.max(seq.sub(seq.add(snd.una, snd.wnd), from), first && from === snd.una ? mss : 0);
+    const inWindow = Math.max(seq.sub(seq.add(snd.una, snd.wnd), from), first ? mss : 0);
     if (inWindow <= 0) return;
     const hole = seq.sub(holeEnd(tcb, from), from);
     const sent = resend(
@@ -109,7 +104,9 @@ function sendAgain(tcb: Tcb): void {
       from,
       Math.min(hole, wholeSegments(Math.min(budget, inWindow, MOST_PAYLOAD), mss)),
     );
+    recovery.highRxt = seq.add(from, sent);
     spendPace(tcb, sent);
+    noteResent(tcb.delivery, tcb.sackOn ? recovery.highRxt : snd.nxt);
   }
 }
 
@@ -125,13 +122,8 @@ function resend(tcb: Tcb, from: number, length: number): number {
   const fin = length > data ? FIN : 0;
   const psh = data > 0 && offset + data === tcb.sendBuffer.length ? PSH : 0;
   const sent = emit(tcb, from, ACK | psh | fin, offset, data, recovery.reason);
-  const all = sent === data ? length : sent;
-  const end = seq.add(from, all);
-  recordSent(tcb, from, end, true);
-  noteResent(tcb.delivery, tcb.sackOn ? seq.max(end, tcb.delivery.resentTo) : snd.nxt);
-  // RFC 6298 5.1; and the first segment gets its whole RTO again, since RACK will tell if this one is lost too.
-  if (tcb.at.retransmit === NEVER || from === snd.una) arm(tcb, 'retransmit', tcp.now + tcb.rtt.rto);
-  return all;
+  if (tcb.at.retransmit === NEVER) arm(tcb, 'retransmit', tcp.now + tcb.rtt.rto);
+  return sent === data ? length : sent;
 }
 
 // ---- what is new
@@ -152,16 +144,13 @@ function sendNew(tcb: Tcb): void {
   if (snd.una === snd.nxt && tcp.now - tcb.lastSent > tcb.rtt.rto) {
     congestion.onIdle(tcp.now - tcb.lastSent, tcp.now);
   }
-  const before = snd.nxt;
-  let allowed = sendBudget(tcb);
-  // RFC 8985 7.3: a loss probe goes one segment beyond the window.
-  if (tcb.recovery.trouble?.tlpDue === true) allowed = Math.max(allowed, mss);
   while (unsent > 0 || (finDue && !tcb.finSent)) {
     if (!path.interface.hasRoom()) {
       touch(tcb);
       break;
     }
     const usable = usableWindow(tcb);
+    const allowed = congestion.cwnd - inFlight;
     let length = segmentLength(tcb, unsent, usable, allowed, mss);
     if (length < 0) {
       if (usable < mss && allowed >= mss) noteLimited(tcb.delivery, inFlight);
@@ -174,13 +163,11 @@ function sendNew(tcb: Tcb): void {
     if (length === 0 && !fin) break;
     // MUST-61: PSH on the last of the buffered data.
     const psh = length > 0 && length === unsent ? PSH : 0;
-    const flags = ACK | psh | (fin ? FIN : 0) | (length > 0 ? dataFlags(tcb) : 0);
-    const from = snd.nxt;
-    const sent = emit(tcb, from, flags, seq.sub(snd.nxt, snd.una), length, undefined);
+    const flags = ACK | psh | (fin ? FIN : 0);
+    const sent = emit(tcb, snd.nxt, flags, seq.sub(snd.nxt, snd.una), length, undefined);
     const whole = sent === length;
     snd.nxt = seq.add(snd.nxt, sent + (fin && whole ? 1 : 0));
     if (fin && whole) tcb.finSent = true;
-    recordSent(tcb, from, snd.nxt, false);
     tcb.probed = false;
     if (tcb.timedAt === NEVER) {
       tcb.timedAt = tcp.now;
@@ -191,11 +178,9 @@ function sendNew(tcb: Tcb): void {
     spendPace(tcb, sent);
     tcb.override = false;
     unsent -= sent;
-    allowed -= sent;
     inFlight += sent;
     if (tcb.at.retransmit === NEVER) arm(tcb, 'retransmit', tcp.now + tcb.rtt.rto);
   }
-  if (snd.nxt !== before) scheduleProbe(tcb);
   waitForWindow(tcb, unsent, finDue);
 }
 
@@ -253,23 +238,6 @@ function waitForWindow(tcb: Tcb, unsent: number, finDue: boolean): void {
 
 // ---- probes
 
-/** RFC 8985 7.3: a loss probe is new data, if {@link sendNew} has just found some, or else the last segment once more. */
-function sendLossProbe(tcb: Tcb, t: Trouble, isNew: boolean): void {
-  const { snd, recovery, path } = tcb;
-  if (!isNew && !path.interface.hasRoom()) {
-    touch(tcb);
-    return;
-  }
-  t.tlpDue = false;
-  if (recovery.phase !== 'open' || snd.una === snd.nxt) return;
-  if (!isNew) {
-    recovery.reason = 'loss probe';
-    const from = seq.max(snd.una, seq.add(snd.nxt, -sendMss(tcb)));
-    resend(tcb, from, seq.sub(snd.nxt, from));
-  }
-  noteProbe(tcb, t, !isNew);
-}
-
 /** A zero-window probe carries one octet of new data, or the FIN (3.8.6.1); a keep-alive the sequence number before SND.NXT (3.8.4). */
 function sendProbe(tcb: Tcb): void {
   const { snd, tcp, path } = tcb;
@@ -320,7 +288,7 @@ function sendSyn(tcb: Tcb): void {
   }
   frame.tail = to;
   const window = Math.min(65_535, options.receiveBufferLimit);
-  const flags = active ? synFlags(tcb) : synAckFlags(tcb) | ACK;
+  const flags = active ? SYN : SYN | ACK;
   const ack = active ? 0 : tcb.receiveBuffer.nxt;
   writeHeader(view, at, tcb.localPort, tcb.remotePort, tcb.iss, ack, to - at, flags, window);
   if (tcp.trace.on && tcb.retries > 0) frame.note = `retransmit: SYN ${tcb.retries}`;
@@ -333,7 +301,7 @@ function sendSyn(tcb: Tcb): void {
   snd.nxt = seq.add(tcb.iss, 1);
   ts.lastAckSent = ack;
   tcb.ackNow = false;
-  submit(tcb, frame, at, to - at, 0);
+  submit(tcb, frame, at, to - at);
   if (tcb.at.retransmit === NEVER) arm(tcb, 'retransmit', tcp.now + tcb.rtt.rto);
 }
 
@@ -352,7 +320,7 @@ const blocks: number[] = [0, 0, 0, 0, 0, 0, 0, 0];
 
 /**
  * Builds and sends one segment (or super-frame) with up to `length` bytes of the send buffer from `offset`; returns how many
- * it carries. Every segment carries the ACK, so whatever was owed is paid. Whatever is not new data has a `note` that says why.
+ * it carries. Every segment carries the ACK, so whatever was owed is paid.
  */
 function emit(
   tcb: Tcb,
@@ -373,7 +341,7 @@ function emit(
   const headerLength = frame.tail - at;
   const sent = length > 0 ? attachRange(tcb.sendBuffer, offset, length, frame) : 0;
   // A FIN or PSH belongs to the end: not to a piece.
-  const bits = (sent < length ? flags & ~(FIN | PSH) : flags) | echo(tcb);
+  const bits = sent < length ? flags & ~(FIN | PSH) : flags;
   writeHeader(
     view,
     at,
@@ -396,7 +364,7 @@ function emit(
   disarm(tcb, 'delayedAck');
   if (length > 0 || (bits & FIN) !== 0) tcb.lastSent = tcp.now;
   tcb.stats.bytesOut += sent;
-  submit(tcb, frame, at, headerLength + sent, codepoint(tcb, sent > 0 && note === undefined));
+  submit(tcb, frame, at, headerLength + sent);
   return sent;
 }
 
@@ -411,8 +379,8 @@ function hasDuplicate(tcb: Tcb): boolean {
   return tcb.receiveBuffer.duplicateLeft !== tcb.receiveBuffer.duplicateRight;
 }
 
-/** Leaves the partial checksum and hands the segment to IP. `length` counts header and payload, `ecn` is the codepoint. */
-function submit(tcb: Tcb, frame: Frame, at: number, length: number, ecn: number): void {
+/** Leaves the partial checksum and hands the segment to IP. `length` counts header and payload. */
+function submit(tcb: Tcb, frame: Frame, at: number, length: number): void {
   const { tcp, options, path } = tcb;
   // The pseudo-header's sum, folded and not complemented; whoever cuts or sends the frame completes it (MUST-2).
   frame.view.setUint16(at + CHECKSUM_AT, fold(tcb.pseudoSum + length));
@@ -420,7 +388,7 @@ function submit(tcb: Tcb, frame: Frame, at: number, length: number, ecn: number)
   frame.checksumOffset = CHECKSUM_AT;
   const wishes = tcp.sendOptions;
   wishes.ttl = options.ttl;
-  wishes.trafficClass = (options.trafficClass & ~3) | ecn;
+  wishes.trafficClass = options.trafficClass;
   // RFC 1191 2: DF on every segment is what discovers the path's MTU.
   wishes.dontFragment = true;
   tcb.stats.segmentsOut++;

@@ -99,36 +99,6 @@ export function removeBelow(r: Ranges, seq: number): void {
   closeAt(r, 0, gone);
 }
 
-/** Takes [left, right) out of the set. In a full set a hole in the middle of a range takes what is after it too. */
-export function removeRange(r: Ranges, left: number, right: number): void {
-  if (!lt(left, right)) return;
-  const { lefts, rights } = r;
-  let i = search(r, left, false);
-  if (i === r.count || leq(right, lefts[i]!)) return;
-  if (lt(lefts[i]!, left)) {
-    const end = rights[i]!;
-    r.total -= sub(end, left);
-    rights[i] = left;
-    i++;
-    if (lt(right, end)) {
-      if (r.count < r.limit) {
-        openAt(r, i);
-        lefts[i] = right;
-        rights[i] = end;
-        r.total += sub(end, right);
-      }
-      return;
-    }
-  }
-  let j = i;
-  for (; j < r.count && leq(rights[j]!, right); j++) r.total -= sub(rights[j]!, lefts[j]!);
-  if (j < r.count && lt(lefts[j]!, right)) {
-    r.total -= sub(right, lefts[j]!);
-    lefts[j] = right;
-  }
-  closeAt(r, i, j - i);
-}
-
 /** Index of the range that contains `seq`, or -1. */
 export function find(r: Ranges, seq: number): number {
   const i = search(r, seq, false);

@@ -15,9 +15,7 @@ import { createRanges, type Ranges } from './ranges.ts';
 import type { ReceiveBuffer } from './receive-buffer.ts';
 import { createRtt, type Rtt } from './rtt.ts';
 import type { SendBuffer } from './send-buffer.ts';
-import type { Flight } from './sent.ts';
 import type { Listener, Tcp } from './tcp.ts';
-import type { Trouble } from './trouble.ts';
 import { createTuning, type Tuning } from './tuning.ts';
 
 /** The states of RFC 9293 3.3.2. */
@@ -85,24 +83,18 @@ export interface Timestamps {
   offset: number;
 }
 
-/**
- * `open`: nothing lost. `cwr`: the window is being reduced, and nothing is lost: the peer echoed congestion (RFC 3168), or a loss
- * probe repaired what was (RFC 8985 7.4.2). `fast`: fast recovery (RFC 8985, 6675, 6582). `timeout`: resending after an RTO
- * (RFC 5681 3.1).
- */
-export type Phase = 'open' | 'cwr' | 'fast' | 'timeout';
-
-/** What the peer is known to hold, what is under way and what is thought lost (recovery.ts works on it). */
+/** What the peer is known to hold, and what is thought lost (RFC 6675 names; recovery.ts works on it). */
 export interface Recovery {
-  phase: Phase;
-  /** RecoveryPoint: SND.NXT when the phase began, or began last. Never more than 2^30 below SND.UNA. */
+  /** `open`: nothing lost. `fast`: fast recovery (RFC 6675, 6582). `timeout`: resending after an RTO (RFC 5681 3.1). */
+  phase: 'open' | 'fast' | 'timeout';
+  /** RecoveryPoint: SND.NXT when the phase began. */
   point: number;
   /** SACKed ranges above SND.UNA. */
   readonly sacked: Ranges;
-  /** What is under way, and of that what is lost; `undefined` while nothing is. */
-  flight: Flight | undefined;
-  /** What is kept once anything went wrong: a connection that never lost a segment has none. */
-  trouble: Trouble | undefined;
+  /** Everything in [SND.UNA, lostBelow) that is not SACKed is deemed lost. Never below SND.UNA. */
+  lostBelow: number;
+  /** HighRxt: everything deemed lost below it has been sent again. Never below SND.UNA. */
+  highRxt: number;
   dupAcks: number;
   /** Why the next retransmission happens, for the capture. */
   reason: string;
@@ -111,8 +103,6 @@ export interface Recovery {
 /** Named deadlines; NEVER when off. One {@link Timer} serves them all. */
 export interface Deadlines {
   retransmit: Micros;
-  /** RACK's reordering timer or the loss probe: `recovery.flight.waiting` says which (RFC 8985 8). */
-  loss: Micros;
   persist: Micros;
   delayedAck: Micros;
   keepAlive: Micros;
@@ -149,8 +139,6 @@ export interface TcpOptions {
   congestion: CongestionName;
   /** Upper limit of both MSS values, 0 for none. */
   maxMss: number;
-  /** Asks the peer for ECN when opening (RFC 3168 6.1.1). A peer that asks gets it in any case. */
-  ecn: boolean;
   /** What our SYN offers and accepts: timestamps and window scaling (RFC 7323), SACK (RFC 2018). */
   timestamps: boolean;
   windowScaling: boolean;
@@ -212,8 +200,6 @@ export interface Tcb {
   readonly rcv: ReceiveVariables;
   readonly ts: Timestamps;
   sackOn: boolean;
-  /** What was agreed on ECN, and what is to be told (RFC 3168 6.1): bits of ecn.ts. */
-  ecn: number;
   readonly sendBuffer: SendBuffer;
   readonly receiveBuffer: ReceiveBuffer;
   readonly rtt: Rtt;
@@ -349,18 +335,16 @@ export function createTcb(seed: TcbSeed): Tcb {
     rcv: { edge: 0, scale: 0, mss: 536, up: 0, urgent: false, unacked: 0, unackedSegments: 0 },
     ts: { on: false, recent: 0, recentAt: 0, lastAckSent: 0, offset: seed.tsOffset },
     sackOn: false,
-    ecn: 0,
     sendBuffer: seed.sendBuffer,
     receiveBuffer: seed.receiveBuffer,
     rtt: createRtt(),
     congestion: seed.congestion,
     recovery: {
       phase: 'open',
-      // RFC 6582 3.2: "recover is set to the initial send sequence number".
       point: iss,
       sacked: createRanges(SCOREBOARD_RANGES),
-      flight: undefined,
-      trouble: undefined,
+      lostBelow: iss,
+      highRxt: iss,
       dupAcks: 0,
       reason: '',
     },
@@ -387,7 +371,6 @@ export function createTcb(seed: TcbSeed): Tcb {
     timer: new Timer((now) => seed.expire(tcb, now)),
     at: {
       retransmit: NEVER,
-      loss: NEVER,
       persist: NEVER,
       delayedAck: NEVER,
       keepAlive: NEVER,
@@ -446,11 +429,6 @@ export function enter(tcb: Tcb, state: State): void {
 export function isSynchronized(tcb: Tcb): boolean {
   const { state } = tcb;
   return state !== 'SYN-SENT' && state !== 'SYN-RECEIVED' && state !== 'CLOSED' && state !== 'LISTEN';
-}
-
-/** TSval of what was sent at `time`: our clock in milliseconds with the connection's offset (RFC 7323 5.4, 7.1). */
-export function timestampAt(tcb: Tcb, time: Micros): number {
-  return (Math.floor(time / 1000) + tcb.ts.offset) >>> 0;
 }
 
 /** Sets a deadline. Later ones cost nothing: the timer fires early and looks again. */

@@ -21,7 +21,6 @@ import { createIsn, type Isn } from './isn.ts';
 import { createReceivePool, type ReceivePool } from './receive-pool.ts';
 import { createSegment, type Segment } from './segment.ts';
 import type { SendPools } from './send-buffer.ts';
-import type { Flight } from './sent.ts';
 import { ConnectionTable } from './table.ts';
 import {
   CLOSED,
@@ -56,14 +55,6 @@ export interface TcpCounters {
   tcpKeepAliveProbes: number;
   tcpWindowProbes: number;
   tcpOutOfOrderSegs: number;
-  /** Loss probes (RFC 8985 7), retransmissions that were lost too, retransmissions that proved needless: timeouts and others. */
-  tcpLossProbes: number;
-  tcpLostRetransmits: number;
-  tcpSpuriousTimeouts: number;
-  tcpSpuriousRecoveries: number;
-  /** D-SACK options received; windows reduced because the peer echoed congestion (RFC 3168). */
-  tcpDSACKRecv: number;
-  tcpEcnReductions: number;
 }
 
 /** A passive OPEN (RFC 9293 3.9.1.1): the LISTEN state, and the connections it has made that nobody took yet. */
@@ -139,7 +130,6 @@ export const DEFAULT_OPTIONS: TcpOptions = {
   timestamps: true,
   windowScaling: true,
   sack: true,
-  ecn: false,
 };
 
 export const DEFAULT_CONFIG: TcpConfig = {
@@ -179,8 +169,6 @@ export interface Tcp {
   resets: Reset[];
   readonly pools: SendPools;
   readonly receivePool: ReceivePool;
-  /** Flights for reuse (sent.ts). */
-  readonly flights: Flight[];
   readonly counters: TcpCounters;
   readonly drops: DropCounts;
   /** Mixed into the table key, so that nobody outside can aim at one bucket. */
@@ -229,7 +217,6 @@ export function createTcp(needs: TcpNeeds): Tcp {
     resets: [],
     pools: { small: new SlabPool(4 << 10, 1024), large: new SlabPool(64 << 10, 256) },
     receivePool: createReceivePool(),
-    flights: [],
     counters: {
       tcpActiveOpens: 0,
       tcpPassiveOpens: 0,
@@ -247,12 +234,6 @@ export function createTcp(needs: TcpNeeds): Tcp {
       tcpKeepAliveProbes: 0,
       tcpWindowProbes: 0,
       tcpOutOfOrderSegs: 0,
-      tcpLossProbes: 0,
-      tcpLostRetransmits: 0,
-      tcpSpuriousTimeouts: 0,
-      tcpSpuriousRecoveries: 0,
-      tcpDSACKRecv: 0,
-      tcpEcnReductions: 0,
     },
     drops: {},
     hashSeed: needs.random.u32() | 0,
@@ -373,7 +354,7 @@ export function remove(tcp: Tcp, tcb: Tcb): void {
   if (tcp.connections.delete(tcb)) tcp.count--;
   tcp.timers.remove(tcb.timer);
   const { at } = tcb;
-  at.retransmit = at.loss = at.persist = at.delayedAck = at.keepAlive = at.timeWait = at.pace = NEVER;
+  at.retransmit = at.persist = at.delayedAck = at.keepAlive = at.timeWait = at.pace = NEVER;
   endTuning(tcb);
   tcp.timeWait.delete(tcb);
   tcb.listener?.halfOpen.delete(tcb);

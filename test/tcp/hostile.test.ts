@@ -346,8 +346,11 @@ describe('header and options', () => {
     new DataView(outside.buffer).setUint16(18, 10);
     pair.inject(pair.server, outside);
     expect([server.rcv.up, server.rcv.urgent]).toEqual([up, urgent]);
-    client.snd.nxt = client.snd.una = server.receiveBuffer.nxt;
-    client.recovery.flight = undefined;
+    client.snd.nxt =
+      client.snd.una =
+      client.recovery.highRxt =
+      client.recovery.lostBelow =
+        server.receiveBuffer.nxt;
     client.snd.small = client.snd.una;
     exchange(pair, client, server);
     // WinNuke (83) to a port with a listener and one without.
@@ -964,7 +967,7 @@ describe('the stream', () => {
     expect(got.slice(100, 150)).toEqual([...pattern(50, 100)]);
     expect(got.length).toBe(180);
     client.snd.nxt = client.snd.una = client.snd.small = server.receiveBuffer.nxt;
-    client.recovery.flight = undefined;
+    client.recovery.highRxt = client.recovery.lostBelow = client.snd.una;
     serverLog.reading = true;
     exchange(pair, client, server);
   });
