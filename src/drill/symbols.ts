@@ -1,44 +1,18 @@
 // The names of C that scripts use, with the numbers of Linux: flags, socket options, errors, states.
 
+import { ERRNO } from '../base/errors.ts';
 import { type Expression, Unsupported } from './script.ts';
 
+/** The errors of our own calls, and those that only a kernel's file descriptors have. */
 export const ERRORS = {
-  EPERM: 1,
-  ENOENT: 2,
+  ...ERRNO,
   EINTR: 4,
   EBADF: 9,
-  EAGAIN: 11,
-  ENOMEM: 12,
-  EACCES: 13,
   EFAULT: 14,
-  EBUSY: 16,
-  EEXIST: 17,
-  EINVAL: 22,
-  EPIPE: 32,
-  EPROTO: 71,
   ENOTSOCK: 88,
-  EDESTADDRREQ: 89,
-  EMSGSIZE: 90,
-  ENOPROTOOPT: 92,
   EPROTONOSUPPORT: 93,
   EOPNOTSUPP: 95,
-  EAFNOSUPPORT: 97,
-  EADDRINUSE: 98,
-  EADDRNOTAVAIL: 99,
-  ENETDOWN: 100,
-  ENETUNREACH: 101,
-  ECONNABORTED: 103,
-  ECONNRESET: 104,
-  ENOBUFS: 105,
-  EISCONN: 106,
-  ENOTCONN: 107,
-  ETIMEDOUT: 110,
-  ECONNREFUSED: 111,
-  EHOSTUNREACH: 113,
-  EALREADY: 114,
   EINPROGRESS: 115,
-  ENODEV: 19,
-  ECANCELED: 125,
 } as const;
 
 export type Errno = keyof typeof ERRORS;
