@@ -2,7 +2,7 @@
 
 import { channel } from 'node:diagnostics_channel';
 import { debuglog } from 'node:util';
-import type { Verdict } from '../base/drop.ts';
+import type { DropReason } from '../base/drop.ts';
 import type { Mac } from '../base/mac.ts';
 import type { Frame, Packet } from '../base/packet.ts';
 import type { Micros } from '../base/time.ts';
@@ -105,10 +105,10 @@ class ObservedDevice implements Device {
   }
 }
 
-/** Tells subscribers of a frame that was not taken. `start` and `end` are from before the stack read it. */
-export function tellDrop(host: string, packet: Packet, start: number, end: number, reason: Verdict): void {
+/** Tells subscribers of a frame that was not taken, and why. `end` is where it ended before the stack read it. */
+export function tellDrop(host: string, packet: Packet, end: number, reason: DropReason): void {
   if (!channels.frameDrop.hasSubscribers) return;
-  channels.frameDrop.publish({ host, frame: packet.bytes.slice(start, end), reason });
+  channels.frameDrop.publish({ host, frame: packet.bytes.slice(packet.start, end), reason });
 }
 
 export function tellTransition(host: string, tcb: Tcb, from: State, to: State): void {

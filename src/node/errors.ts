@@ -35,11 +35,6 @@ export function errnoOf(code: ErrorCode): number {
   return -ERRNO[code];
 }
 
-/** Makes a value that is no Error one, so that it can be thrown later with a stack. */
-export function asError(value: unknown): Error {
-  return value instanceof Error ? value : new Error(String(value), { cause: value });
-}
-
 /**
  * Throws `error` where nobody catches it, as Node does with an error that a listener throws: the process sees an
  * `uncaughtException`. The caller goes on.

@@ -21,7 +21,7 @@ import { CapturePoint, type HostCapture } from './capture-point.ts';
 import { now, systemRandom } from './clock.ts';
 import { type ConnectionFacts, listConnections } from './connections.ts';
 import { createDgram, type HostDgram } from './dgram.ts';
-import { channels, debug, observe, tellTransition } from './diagnostics.ts';
+import { channels, debug, observe, tellDrop, tellTransition } from './diagnostics.ts';
 import { AbortError, HostError, surface } from './errors.ts';
 import type { Closable, Ground } from './handle.ts';
 import { checkOptions, type HostOptions, type HostPlan } from './host-options.ts';
@@ -123,6 +123,7 @@ export class Host extends EventEmitter<HostEvents> {
     this.#loop = new Loop(stack, {
       direct: tap !== undefined,
       setTime: (time) => stack.setTime(time),
+      dropped: (packet, end, reason) => tellDrop(name, packet, end, reason),
       afterRound: () => this.#checkDevice(),
     });
     this.lookup = createLookup(

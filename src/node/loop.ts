@@ -7,6 +7,7 @@
 // A round never nests. What the application does in its callbacks is flushed by the same round, so that a request is
 // read, answered and sent in one go.
 
+import type { DropReason, Verdict } from '../base/drop.ts';
 import type { NetInterface } from '../base/netif.ts';
 import type { Packet } from '../base/packet.ts';
 import { MILLISECOND, type Micros, NEVER } from '../base/time.ts';
@@ -16,7 +17,7 @@ import { surface } from './errors.ts';
 
 /** What the loop asks of a stack. */
 export interface Driven<I extends NetInterface> {
-  input(iface: I, packet: Packet): unknown;
+  input(iface: I, packet: Packet): Verdict;
   advance(now: Micros): void;
   flush(): void;
   deliver(): void;
@@ -44,6 +45,8 @@ export interface LoopOptions {
   readonly direct: boolean;
   /** Sets the stack's clock before a user's call, without firing timers. */
   readonly setTime: (now: Micros) => void;
+  /** Called with each frame that the stack did not take, and where it ended before the stack read it. */
+  readonly dropped?: (packet: Packet, end: number, reason: DropReason) => void;
   /** Called when a round is over. */
   readonly afterRound?: () => void;
 }
@@ -77,8 +80,12 @@ export class Loop<I extends NetInterface = NetInterface> {
   attach(device: Device, iface: I): void {
     const stack = this.#stack;
     this.#device = device;
+    const { dropped } = this.#options;
     this.#sink = (packet) => {
-      stack.input(iface, packet);
+      // The layers cut padding off: the frame's own end is known only before they look.
+      const { end } = packet;
+      const verdict = stack.input(iface, packet);
+      if (verdict !== undefined) dropped?.(packet, end, verdict);
     };
     device.onReady = this.#options.direct ? this.#round : this.#soon;
     this.#soon();

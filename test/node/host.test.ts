@@ -160,7 +160,8 @@ describe('events and diagnostics', () => {
     const note = (_: unknown, name: string | symbol) => {
       seen[String(name)] = (seen[String(name)] ?? 0) + 1;
     };
-    const names = ['tapstack:frame:rx', 'tapstack:frame:tx', 'tapstack:tcp:state'];
+    // The refused SYN is the frame that is dropped.
+    const names = ['tapstack:frame:drop', 'tapstack:frame:rx', 'tapstack:frame:tx', 'tapstack:tcp:state'];
     for (const name of names) subscribe(name, note);
     await w.a.ping(B);
     const failed = w.a.net.connect(81, B);
