@@ -4,36 +4,16 @@ import type { Verdict } from '../base/drop.ts';
 import { type Packet, UNICAST } from '../base/packet.ts';
 import { NEVER, SECOND } from '../base/time.ts';
 import { acknowledge, setWindow } from './acks.ts';
-import { closeHalf, destroy, makeConnection, ORPHAN_FIN_WAIT_2, resetPeer } from './calls.ts';
+import { closeHalf, destroy, makeConnection, ORPHAN_FIN_WAIT_2 } from './calls.ts';
 import { challenge } from './challenge.ts';
 import { FIN, SYN } from './header.ts';
-import {
-  ADVANCED,
-  clear as clearReceiveBuffer,
-  DUPLICATE,
-  dataEnd,
-  FILLED,
-  insert as insertBytes,
-  KEPT,
-  OUT_OF_ORDER,
-} from './receive-buffer.ts';
 import { onSynRetransmitted, sample } from './rtt.ts';
 import { isAck, isFin, isRst, isSyn, isUrg, parseSegment, type Segment } from './segment.ts';
 import * as seq from './seq.ts';
-import {
-  ackNow,
-  arm,
-  CLOSED,
-  CONNECTED,
-  disarm,
-  enter,
-  notify,
-  READABLE,
-  type Tcb,
-  touch,
-  URGENT,
-} from './tcb.ts';
+import { ackNow, arm, CONNECTED, disarm, enter, notify, type Tcb, touch, URGENT } from './tcb.ts';
 import { findForPacket, findListener, type Listener, oweReset, remove, type Tcp } from './tcp.ts';
+import { textAndFin } from './text.ts';
+import { enterTimeWait, reopens, restartTimeWait } from './time-wait.ts';
 import { DEFAULT_MSS_V4, DEFAULT_MSS_V6, LEAST_MSS, receiveMss, sendMss, windowScaleFor } from './window.ts';
 
 /** RFC 7323 5.5: a TS.Recent older than 24 days says nothing any more. */
@@ -239,7 +219,10 @@ function establish(tcb: Tcb): void {
 
 /** Eight checks in the RFC's order; each says undefined to go on, or why the segment ends here. */
 function otherwise(tcb: Tcb, seg: Segment): Verdict {
-  if (tcb.state === 'TIME-WAIT' && reopens(tcb, seg)) return reopen(tcb, seg);
+  if (tcb.state === 'TIME-WAIT' && reopens(tcb, seg)) {
+    const listener = findListener(tcb.tcp, seg.packet!, seg.destinationPort);
+    if (listener !== undefined) return reopen(tcb, listener, seg);
+  }
   const unacceptable = checkSequence(tcb, seg);
   if (unacceptable !== undefined) return unacceptable;
   if (isRst(seg)) return takeReset(tcb, seg);
@@ -464,137 +447,9 @@ function checkUrgent(tcb: Tcb, seg: Segment): Verdict {
   return undefined;
 }
 
-/** Seventh, process the segment text; eighth, check the FIN bit. */
-function textAndFin(tcb: Tcb, seg: Segment): Verdict {
-  // "This should not occur since a FIN has been received from the remote side. Ignore the segment text."
-  const { state } = tcb;
-  if (state === 'CLOSED') return undefined;
-  if (state !== 'ESTABLISHED' && state !== 'FIN-WAIT-1' && state !== 'FIN-WAIT-2') {
-    if (state === 'TIME-WAIT' && isFin(seg)) restartTimeWait(tcb);
-    if (seg.len > 0) ackNow(tcb);
-    return undefined;
-  }
-  if (seg.dataLength > 0) {
-    if (tcb.readClosed && seq.gt(seq.add(seg.seq, seg.dataLength), tcb.receiveBuffer.nxt)) {
-      // SHLD-3: the user closed and will never read this; the peer must learn that it is lost. (Data that came before does no
-      // harm when it comes again, with a FIN behind it, say.)
-      resetPeer(tcb, 'RST: data after close');
-      destroy(tcb, 'ECONNRESET');
-      return 'closed';
-    }
-    takeText(tcb, seg);
-  }
-  if (isFin(seg)) noteFin(tcb, seg);
-  if (tcb.finAt >= 0 && tcb.receiveBuffer.nxt === tcb.finAt) takeFin(tcb);
-  return undefined;
-}
-
-/** Data into the receive buffer; decides how soon it is acknowledged. */
-function takeText(tcb: Tcb, seg: Segment): void {
-  const { rcv, receiveBuffer: rb, tcp } = tcb;
-  const before = rb.nxt;
-  const had = rb.readable;
-  // Nothing after a FIN is part of the stream (hostile 104).
-  const edge = tcb.finAt >= 0 ? seq.min(rcv.edge, tcb.finAt) : rcv.edge;
-  const what = insertBytes(rb, seg.seq, seg.slab, seg.dataAt, seg.dataLength, edge);
-  if ((what & KEPT) !== 0) seg.packet!.pinned = true;
-  const size = seg.gsoSize > 0 ? seg.gsoSize : seg.dataLength;
-  if (size > rcv.mss) rcv.mss = size;
-  if ((what & ADVANCED) !== 0) {
-    const fresh = seq.sub(rb.nxt, before);
-    tcb.stats.bytesIn += fresh;
-    rcv.unacked += fresh;
-    rcv.unackedSegments++;
-    if (rcv.urgent && seq.geq(rb.nxt, rcv.up)) rcv.urgent = false;
-    if (had === 0 || rb.readable > had) notify(tcb, READABLE);
-  }
-  if ((what & (OUT_OF_ORDER | FILLED | DUPLICATE)) !== 0) {
-    // RFC 5681 4.2: out-of-order data, and what fills a gap, is acknowledged at once; and what came twice, so that the D-SACK
-    // tells the sender while it can still undo what it took for a loss (RFC 2883 4).
-    if ((what & OUT_OF_ORDER) !== 0) tcp.counters.tcpOutOfOrderSegs++;
-    ackNow(tcb);
-  } else if ((what & ADVANCED) === 0 || isAckDue(tcb)) {
-    ackNow(tcb);
-  } else if (tcb.at.delayedAck === NEVER) {
-    // SHLD-18
-    arm(tcb, 'delayedAck', tcp.now + tcp.config.delayedAck);
-  }
-}
-
-/** SHLD-19: at least every second full-sized segment. Some acknowledge every second one whatever its size, some every one. */
-function isAckDue({ rcv, tcp: { config } }: Tcb): boolean {
-  if (rcv.unacked >= 2 * rcv.mss || config.delayedAck === 0) return true;
-  return config.countsSmallSegments && rcv.unackedSegments >= 2;
-}
-
-/** Remembers where the stream ends. A FIN that contradicts an earlier one, or data that is held, is ignored (hostile 104). */
-function noteFin(tcb: Tcb, seg: Segment): void {
-  const at = seq.add(seg.seq, seg.dataLength);
-  if (tcb.finAt < 0 && seq.geq(at, dataEnd(tcb.receiveBuffer))) tcb.finAt = at;
-  if (tcb.receiveBuffer.nxt !== tcb.finAt) ackNow(tcb);
-}
-
-/** The FIN is reached: RCV.NXT passes over it, the user is told, the state moves on. */
-function takeFin(tcb: Tcb): void {
-  const rb = tcb.receiveBuffer;
-  rb.nxt = seq.add(rb.nxt, 1);
-  tcb.finAt = -1;
-  tcb.receiveEnded = true;
-  if (seq.lt(tcb.rcv.edge, rb.nxt)) tcb.rcv.edge = rb.nxt;
-  ackNow(tcb);
-  notify(tcb, READABLE);
-  switch (tcb.state) {
-    case 'ESTABLISHED':
-      enter(tcb, 'CLOSE-WAIT');
-      return;
-    case 'FIN-WAIT-1':
-      // Had our FIN been acknowledged by this segment, the fifth check would have made it FIN-WAIT-2.
-      enter(tcb, 'CLOSING');
-      return;
-    case 'FIN-WAIT-2':
-      enterTimeWait(tcb);
-  }
-}
-
-// ---- TIME-WAIT
-
-/** "start the time-wait timer, turn off the other timers." The oldest leave early when there are too many. */
-function enterTimeWait(tcb: Tcb): void {
-  const { tcp } = tcb;
-  enter(tcb, 'TIME-WAIT');
-  disarm(tcb, 'retransmit');
-  disarm(tcb, 'persist');
-  disarm(tcb, 'keepAlive');
-  if (tcb.readClosed) clearReceiveBuffer(tcb.receiveBuffer);
-  restartTimeWait(tcb);
-  tcp.timeWait.add(tcb);
-  notify(tcb, CLOSED);
-  if (tcp.timeWait.size <= tcp.config.timeWaitLimit) return;
-  const oldest = tcp.timeWait.oldest!;
-  enter(oldest, 'CLOSED');
-  remove(tcp, oldest);
-}
-
-function restartTimeWait(tcb: Tcb): void {
-  arm(tcb, 'timeWait', tcb.tcp.now + 2 * tcb.tcp.config.msl);
-}
-
-/** MAY-2: a new SYN may reopen the connection if no old segment can be taken for one of its own (RFC 6191, RFC 1122 4.2.2.13). */
-function reopens(tcb: Tcb, seg: Segment): boolean {
-  if (!isSyn(seg) || isAck(seg) || isRst(seg) || isFin(seg)) return false;
-  if (findListener(tcb.tcp, seg.packet!, seg.destinationPort) === undefined) return false;
-  const { ts } = tcb;
-  if (ts.on && seg.options.timestamps && seg.options.tsval !== ts.recent) {
-    return seq.gt(seg.options.tsval, ts.recent);
-  }
-  return seq.gt(seg.seq, tcb.receiveBuffer.nxt);
-}
-
-function reopen(tcb: Tcb, seg: Segment): Verdict {
-  const { tcp } = tcb;
-  const listener = findListener(tcp, seg.packet!, seg.destinationPort);
-  if (listener === undefined) return 'no socket';
+/** A new SYN takes the place of a connection in TIME-WAIT; its ISS lies above all that the old one used. */
+function reopen(tcb: Tcb, listener: Listener, seg: Segment): Verdict {
   enter(tcb, 'CLOSED');
-  remove(tcp, tcb);
+  remove(tcb.tcp, tcb);
   return listening(listener, seg, tcb.snd.nxt);
 }
