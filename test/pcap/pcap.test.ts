@@ -3,11 +3,12 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { openCapture, SniffingReader } from '../../src/pcap/open.ts';
+import { openCapture } from '../../src/pcap/open.ts';
 import { PcapReader, PcapWriter } from '../../src/pcap/pcap.ts';
 import type { CaptureRecord } from '../../src/pcap/record.ts';
 import { decodeUtf8, encodeUtf8 } from '../../src/pcap/utf8.ts';
 import { captureFiles, concat, inFolder, read, run, withoutCaptures, withoutWireshark } from './files.ts';
+import { expectPiecesToEqualWhole } from './laws.ts';
 
 const FRAME = Uint8Array.from({ length: 60 }, (_, i) => i);
 
@@ -141,14 +142,7 @@ describe('class 138', () => {
         (seed, changes, cut) => {
           const bytes = seed.slice();
           for (const [at, value] of changes) bytes[at % bytes.length] = value;
-          const reader = new SniffingReader();
-          const pieces: CaptureRecord[] = [];
-          for (let at = 0; at < bytes.length; at += cut)
-            pieces.push(...reader.push(bytes.slice(at, at + cut)));
-          const error = reader.finish();
-          const { records, error: same } = openCapture(bytes);
-          expect(error).toEqual(same);
-          expect(pieces.filter((record) => record.kind !== 'error')).toEqual(records);
+          expectPiecesToEqualWhole(bytes, cut);
         },
       ),
       { numRuns: 1000 },
